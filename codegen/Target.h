@@ -1,0 +1,34 @@
+// A target as data: what code generation may know of a machine. The table of targets is in
+// targets/; nothing here or in codegen/ asks which target it is.
+#ifndef KILN_CODEGEN_TARGET_H
+#define KILN_CODEGEN_TARGET_H
+
+#include "codegen/KernelEmitter.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace kiln {
+
+struct DotStrategy;
+
+struct Target {
+  std::string name;        // as --target spells it: "x86-64-v4"
+  std::string triple;      // of LLVM: "x86_64-unknown-linux-gnu"
+  std::string cpu;         // of LLVM, for scheduling and base features: "x86-64-v4"
+  std::string tuneFor;     // of LLVM's tune-cpu; may be empty
+  std::vector<std::string> extraFeatures; // of LLVM beyond the cpu's: "avx512vnni"
+  std::vector<std::string> requiredFeatures; // what the loader must find, artifact spelling
+  uint16_t elfMachine;     // e_machine of its images
+  unsigned vectorBits;     // widest vector the code should use
+  llvm::SmallVector<int64_t> rowTiles; // rows a contraction computes at once, descending to 1
+  int64_t rowBlock;        // rows whose activations are prepared in scratch before panels pass
+  llvm::ArrayRef<const KernelEmitter *> kernels; // best first, the reference last
+  llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
+};
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,63 @@
+// Verifiers of the exec ops.
+#include "ir/Exec/ExecDialect.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::exec;
+
+#define GET_OP_CLASSES
+#include "ir/Exec/ExecOps.cpp.inc"
+
+LogicalResult FuncOp::verify() {
+  size_t count = getDims().size();
+  for (auto dim : getDims().getAsRange<DimBoundsAttr>())
+    if (dim.getMin() < 0 || dim.getMax() < dim.getMin())
+      return emitOpError() << "dim " << dim.getName() << ": bounds are not 0 <= min <= max";
+  for (auto buffer : getBody().getOps<BufferOp>())
+    for (AffineMap map : {buffer.getBytes(), buffer.getOffset().value_or(buffer.getBytes())})
+      if (map.getNumDims() != 0 || map.getNumSymbols() != count || map.getNumResults() != 1)
+        return buffer.emitOpError() << "expected one expression of " << count << " dims, found "
+                                    << AffineMapAttr::get(map);
+  return success();
+}
+
+LogicalResult LaunchOp::verify() {
+  size_t caches = llvm::count_if(getReads().getTypes(),
+                                 [](Type type) { return isa<graph::CacheType>(type); });
+  if (getLayers().size() != caches)
+    return emitOpError() << "expected a layer for each of " << caches << " caches, found "
+                         << getLayers().size();
+  auto kernel = SymbolTable::lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
+  if (!kernel)
+    return success(); // the kernel may be in a module of its own
+  auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
+  if (kernel.getBody().getNumArguments() != getReads().size() ||
+      yield.getNumOperands() != getWrites().size())
+    return emitOpError() << "binds " << getReads().size() << " + " << getWrites().size()
+                         << " buffers; the kernel takes " << kernel.getBody().getNumArguments()
+                         << " + " << yield.getNumOperands();
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  auto yield = dyn_cast<graph::YieldOp>(getBody().front().getTerminator());
+  if (!yield)
+    return emitOpError() << "ends without graph.yield";
+  size_t count = getBody().getNumArguments() + yield.getNumOperands();
+  if (getRowStrides().size() != count)
+    return emitOpError() << "expected " << count << " row strides, found "
+                         << getRowStrides().size();
+  return success();
+}
+
+LogicalResult TileLoopOp::verify() {
+  ArrayRef<int64_t> tiles = getTiles();
+  if (tiles.empty() || tiles.back() != 1)
+    return emitOpError() << "the smallest tile must be 1";
+  for (size_t i = 1; i < tiles.size(); ++i)
+    if (tiles[i] >= tiles[i - 1])
+      return emitOpError() << "tiles must descend";
+  if (getBody().getNumArguments() != 1 || !getBody().getArgument(0).getType().isIndex())
+    return emitOpError() << "expected one index block argument";
+  return success();
+}

@@ -1,0 +1,97 @@
+#ifndef KILN_GRAPH_DIALECT
+#define KILN_GRAPH_DIALECT
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/TensorEncoding.td"
+
+def Graph_Dialect : Dialect {
+  let name = "graph";
+  let cppNamespace = "::kiln::graph";
+  let summary = "What models are made of";
+  let description = [{
+    Values are immutable tensors; a dynamic dim is `?` in the tensor's shape and named by the
+    encoding `#graph.dims<...>`, one symbol per `?`, in order. Symbols are declared by `graph.dim`
+    with bounds. Weights are symbols (`graph.weight`) whose bytes stay in their source files. See
+    ir/Graph/README.md for the specification.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+class Graph_Attr<string name, string attrMnemonic, list<Trait> traits = []>
+    : AttrDef<Graph_Dialect, name, traits> {
+  let mnemonic = attrMnemonic;
+}
+
+def Graph_DimsAttr : Graph_Attr<"Dims", "dims",
+    [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+  let summary = "Names of a tensor's dynamic dims, in order";
+  let parameters = (ins ArrayRefParameter<"::mlir::FlatSymbolRefAttr">:$symbols);
+  let assemblyFormat = "`<` $symbols `>`";
+}
+
+def Graph_StoredAttr : Graph_Attr<"Stored", "stored",
+    [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+  let summary = "How a weight's bytes are stored: a format of ir/Formats.def and a layout";
+  let description = [{
+    The tensor type's shape and element type stay logical; `format` and `layout` say what the
+    artifact holds: `#graph.stored<"q4_sym_g32", "panel16">`.
+  }];
+  let parameters = (ins StringRefParameter<>:$format, StringRefParameter<>:$layout);
+  let assemblyFormat = "`<` $format `,` $layout `>`";
+}
+
+def Graph_SourceAttr : Graph_Attr<"Source", "source"> {
+  let summary = "Where a weight's values come from: a byte range of a file";
+  let description = [{
+    `dtype` is the file's element type ("f32", "f16", "bf16"), `shape` its shape in the file,
+    row-major; `offset` is in bytes from the start of the file; `name` is the tensor's name there.
+  }];
+  let parameters = (ins StringRefParameter<>:$file, StringRefParameter<>:$name, "int64_t":$offset,
+                        StringRefParameter<>:$dtype, ArrayRefParameter<"int64_t">:$shape);
+  let assemblyFormat = [{
+    `<` $file `,` $name `,` `offset` `=` $offset `,` $dtype `,` `[` $shape `]` `>`
+  }];
+}
+
+// Transforms are applied in order to the list of sources. Each maps tensors to tensors; after the
+// last exactly one is left, of the weight's type. Quantizing and packing are not in the list: the
+// weight's `format` and `layout` say them.
+def Graph_TransposeAttr : Graph_Attr<"Transpose", "transpose"> {
+  let summary = "Transposes every (rank-2) source";
+  let assemblyFormat = "";
+}
+def Graph_ConcatAttr : Graph_Attr<"Concat", "concat"> {
+  let summary = "Concatenates the sources along dim 0";
+  let assemblyFormat = "";
+}
+
+class Graph_Type<string name, string typeMnemonic> : TypeDef<Graph_Dialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def Graph_CacheType : Graph_Type<"Cache", "cache"> {
+  let summary = "A paged KV cache: a pool of fixed-size pages for every layer";
+  let description = [{
+    Memory: `[layer][page][key, value]` where a page of keys is `[kv_head][head_dim][page_size]` (positions
+    contiguous, so that scores of neighbouring positions fill a vector) and a page of values
+    `[kv_head][page_size][head_dim]`. `pages` is the dim that counts the pool's pages. Elements
+    are `f32` or `f16`.
+  }];
+  let parameters = (ins "int64_t":$layers, "int64_t":$kvHeads, "int64_t":$headDim,
+                        "int64_t":$pageSize, "::mlir::FlatSymbolRefAttr":$pages,
+                        "::mlir::Type":$elementType);
+  let assemblyFormat = [{
+    `<` `layers` `=` $layers `,` `kv_heads` `=` $kvHeads `,` `head_dim` `=` $headDim `,`
+        `page_size` `=` $pageSize `,` `pages` `=` $pages `,` $elementType `>`
+  }];
+  let extraClassDeclaration = [{
+    /// Bytes of one layer's page: keys and values of all heads.
+    int64_t getLayerPageBytes() const;
+  }];
+}
+
+#endif

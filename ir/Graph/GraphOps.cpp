@@ -1,0 +1,319 @@
+// Verifiers, folders, fusion kinds and custom syntax of the graph ops.
+#include "ir/Formats.h"
+#include "ir/Graph/GraphDialect.h"
+#include "ir/Graph/GraphShapes.h"
+#include "mlir/Interfaces/FunctionImplementation.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::graph;
+
+static ParseResult parseGraphFunc(OpAsmParser &parser, OperationState &result) {
+  auto buildType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
+                      function_interface_impl::VariadicFlag, std::string &) {
+    return builder.getFunctionType(arguments, results);
+  };
+  return function_interface_impl::parseFunctionOp(
+      parser, result, /*allowVariadic=*/false, FuncOp::getFunctionTypeAttrName(result.name),
+      buildType, FuncOp::getArgAttrsAttrName(result.name), FuncOp::getResAttrsAttrName(result.name));
+}
+
+static void printGraphFunc(OpAsmPrinter &printer, FuncOp op) {
+  function_interface_impl::printFunctionOp(printer, op, /*isVariadic=*/false,
+                                           op.getFunctionTypeAttrName(), op.getArgAttrsAttrName(),
+                                           op.getResAttrsAttrName());
+}
+
+#define GET_OP_CLASSES
+#include "ir/Graph/GraphOps.cpp.inc"
+
+// ---- Declarations ---------------------------------------------------------------------------
+
+LogicalResult DimOp::verify() {
+  int64_t min = getMin(), max = getMax();
+  if (min < 0 || max < min)
+    return emitOpError() << "bounds [" << min << ", " << max << "] are not 0 <= min <= max";
+  return success();
+}
+
+RankedTensorType WeightOp::getStoredType() {
+  auto type = cast<RankedTensorType>(getType());
+  return RankedTensorType::get(type.getShape(), type.getElementType(),
+                               StoredAttr::get(getContext(), getFormat(), getLayout()));
+}
+
+LogicalResult WeightOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  if (type.getEncoding())
+    return emitOpError() << "the logical type carries no encoding";
+  if (!findFormat(getFormat()))
+    return emitOpError() << "unknown weight format '" << getFormat() << "'";
+  SmallVector<SmallVector<int64_t>> shapes;
+  for (auto source : getSources().getAsRange<SourceAttr>())
+    shapes.push_back(llvm::to_vector(source.getShape()));
+  if (shapes.empty())
+    return emitOpError() << "has no source";
+  for (Attribute transform : getTransforms()) {
+    if (isa<TransposeAttr>(transform)) {
+      for (auto &shape : shapes) {
+        if (shape.size() != 2)
+          return emitOpError() << "transposes a source of rank " << shape.size();
+        std::swap(shape[0], shape[1]);
+      }
+    } else if (isa<ConcatAttr>(transform)) {
+      SmallVector<int64_t> sum = shapes.front();
+      if (sum.empty())
+        return emitOpError() << "concatenates scalars";
+      sum[0] = 0;
+      for (auto &shape : shapes) {
+        if (shape.size() != sum.size() || ArrayRef(shape).drop_front() != ArrayRef(sum).drop_front())
+          return emitOpError() << "concatenates sources whose trailing dims differ";
+        sum[0] += shape[0];
+      }
+      shapes.assign(1, sum);
+    } else {
+      return emitOpError() << "unknown transform " << transform;
+    }
+  }
+  if (shapes.size() != 1 || ArrayRef(shapes.front()) != type.getShape())
+    return emitOpError() << "sources and transforms do not give " << type;
+  return success();
+}
+
+void FusedOp::print(OpAsmPrinter &printer) {
+  printer << " (";
+  llvm::interleaveComma(llvm::zip(getBody().getArguments(), getInputs()), printer, [&](auto pair) {
+    printer << std::get<0>(pair) << " = " << std::get<1>(pair) << " : "
+            << std::get<1>(pair).getType();
+  });
+  printer << ") -> (" << getResultTypes() << ") ";
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs());
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+ParseResult FusedOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> arguments;
+  SmallVector<OpAsmParser::UnresolvedOperand> operands;
+  auto parseOne = [&]() -> ParseResult {
+    return failure(parser.parseArgument(arguments.emplace_back()) || parser.parseEqual() ||
+                   parser.parseOperand(operands.emplace_back()) ||
+                   parser.parseColonType(arguments.back().type));
+  };
+  SmallVector<Type> types;
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOne) ||
+      parser.parseArrow() || parser.parseLParen())
+    return failure();
+  if (failed(parser.parseOptionalRParen()) &&
+      (parser.parseTypeList(types) || parser.parseRParen()))
+    return failure();
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
+      parser.parseRegion(*result.addRegion(), arguments))
+    return failure();
+  result.addTypes(types);
+  for (auto [argument, operand] : llvm::zip(arguments, operands))
+    if (parser.resolveOperand(operand, argument.type, result.operands))
+      return failure();
+  return success();
+}
+
+LogicalResult FusedOp::verify() {
+  Block &block = getBody().front();
+  if (!llvm::equal(block.getArgumentTypes(), getOperandTypes()))
+    return emitOpError() << "block arguments differ from the operands";
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield || !llvm::equal(yield.getOperandTypes(), getResultTypes()))
+    return emitOpError() << "graph.yield does not give the results";
+  return success();
+}
+
+// ---- Computation ----------------------------------------------------------------------------
+
+#define KILN_FUSION_KIND(op, kind)                                                                 \
+  FusionKind op::getFusionKind() { return FusionKind::kind; }
+KILN_FUSION_KIND(EmbedOp, Gather)
+KILN_FUSION_KIND(GatherOp, Gather)
+KILN_FUSION_KIND(MatmulOp, Contraction)
+KILN_FUSION_KIND(RmsNormOp, RowReduction)
+KILN_FUSION_KIND(LayerNormOp, RowReduction)
+KILN_FUSION_KIND(RopeOp, Rotary)
+KILN_FUSION_KIND(AttentionOp, Attention)
+KILN_FUSION_KIND(SliceOp, View)
+
+static LogicalResult verifyPick(Operation *op, Type picked, Type indices, Type result) {
+  return failure(failed(expectRank(op, "indices", indices, 1)) ||
+                 failed(expectIndices(op, "indices", indices)) ||
+                 failed(expectRank(op, "operand", picked, 2)) ||
+                 failed(expectRank(op, "result", result, 2)) ||
+                 failed(expectSameRows(op, "result", result, indices)) ||
+                 failed(expectLast(op, "result", result,
+                                   cast<RankedTensorType>(picked).getDimSize(1))));
+}
+
+LogicalResult EmbedOp::verify() {
+  return verifyPick(*this, getTable().getType(), getIds().getType(), getResult().getType());
+}
+
+LogicalResult GatherOp::verify() {
+  return verifyPick(*this, getInput().getType(), getRows().getType(), getResult().getType());
+}
+
+LogicalResult MatmulOp::verify() {
+  Type input = getInput().getType(), weight = getWeight().getType(), result = getResult().getType();
+  return failure(
+      failed(expectRank(*this, "input", input, 2)) || failed(expectRank(*this, "weight", weight, 2)) ||
+      failed(expectRank(*this, "result", result, 2)) ||
+      failed(expectLast(*this, "weight", weight, cast<RankedTensorType>(input).getDimSize(1))) ||
+      failed(expectSameRows(*this, "result", result, input)) ||
+      failed(expectLast(*this, "result", result, cast<RankedTensorType>(weight).getDimSize(0))));
+}
+
+static LogicalResult verifyNorm(Operation *op, Type input, ValueRange vectors) {
+  if (failed(expectRank(op, "input", input, 2)))
+    return failure();
+  for (Value vector : vectors)
+    if (failed(expectRank(op, "weight", vector.getType(), 1)) ||
+        failed(expectLast(op, "weight", vector.getType(),
+                          cast<RankedTensorType>(input).getDimSize(1))))
+      return failure();
+  return success();
+}
+
+LogicalResult RmsNormOp::verify() { return verifyNorm(*this, getInput().getType(), getWeight()); }
+
+LogicalResult LayerNormOp::verify() {
+  return verifyNorm(*this, getInput().getType(), {getWeight(), getBias()});
+}
+
+LogicalResult RopeOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  Type positions = getPositions().getType();
+  if (failed(expectRank(*this, "input", input, 2)) ||
+      failed(expectRank(*this, "positions", positions, 1)) ||
+      failed(expectIndices(*this, "positions", positions)) ||
+      failed(expectSameRows(*this, "positions", positions, input)))
+    return failure();
+  int64_t head = getHeadDim(), rotary = getRotaryDim();
+  if (head <= 0 || rotary <= 0 || rotary > head || rotary % 2 || input.getDimSize(1) % head)
+    return emitOpError() << "head_dim " << head << " and rotary_dim " << rotary
+                         << " do not divide a row of " << input.getDimSize(1);
+  if (getInvFreq() && int64_t(getInvFreq()->size()) != rotary / 2)
+    return emitOpError() << "inv_freq: expected " << rotary / 2 << " values, found "
+                         << getInvFreq()->size();
+  return success();
+}
+
+SmallVector<double> RopeOp::getFrequencies() {
+  if (getInvFreq())
+    return llvm::to_vector(*getInvFreq());
+  SmallVector<double> frequencies;
+  for (int64_t i = 0, half = getRotaryDim() / 2; i < half; ++i)
+    frequencies.push_back(std::pow(getTheta().convertToDouble(), -double(i) / double(half)));
+  return frequencies;
+}
+
+LogicalResult AttentionOp::verify() {
+  int64_t heads = getHeads(), kvHeads = getKvHeads(), dim = getHeadDim();
+  CacheType cache = getCache().getType();
+  if (heads <= 0 || kvHeads <= 0 || dim <= 0 || heads % kvHeads)
+    return emitOpError() << heads << " heads do not share " << kvHeads << " kv heads";
+  if (cache.getKvHeads() != kvHeads || cache.getHeadDim() != dim)
+    return emitOpError() << "the cache holds other heads: " << cache;
+  if (int64_t(getLayer()) < 0 || int64_t(getLayer()) >= cache.getLayers())
+    return emitOpError() << "layer " << getLayer() << " of a cache of " << cache.getLayers();
+  Type query = getQuery().getType();
+  if (failed(expectRank(*this, "block_table", getBlockTable().getType(), 2)) ||
+      failed(expectIndices(*this, "block_table", getBlockTable().getType())) ||
+      failed(expectRank(*this, "query", query, 2)) ||
+      failed(expectLast(*this, "query", query, heads * dim)))
+    return failure();
+  for (Value value : {getKey(), getValue()})
+    if (failed(expectRank(*this, "key and value", value.getType(), 2)) ||
+        failed(expectLast(*this, "key and value", value.getType(), kvHeads * dim)) ||
+        failed(expectSameRows(*this, "key and value", value.getType(), query)))
+      return failure();
+  for (Value value : {getPositions(), getSlots()})
+    if (failed(expectRank(*this, "positions and slots", value.getType(), 1)) ||
+        failed(expectIndices(*this, "positions and slots", value.getType())) ||
+        failed(expectSameRows(*this, "positions and slots", value.getType(), query)))
+      return failure();
+  return failure(failed(expectSameRows(*this, "result", getResult().getType(), query)) ||
+                 failed(expectLast(*this, "result", getResult().getType(), heads * dim)));
+}
+
+LogicalResult SliceOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  if (failed(expectRank(*this, "input", input, 2)) ||
+      failed(expectLast(*this, "result", getResult().getType(), getSize())) ||
+      failed(expectSameRows(*this, "result", getResult().getType(), input)))
+    return failure();
+  int64_t offset = getOffset(), size = getSize(), columns = input.getDimSize(1);
+  if (offset < 0 || size <= 0 || size > columns || offset > columns - size)
+    return emitOpError() << "columns " << offset << " + " << size << " lie outside " << columns;
+  return success();
+}
+
+OpFoldResult SliceOp::fold(FoldAdaptor) {
+  if (getInput().getType() == getResult().getType())
+    return getInput();
+  // A slice of a slice is one slice.
+  if (auto inner = getInput().getDefiningOp<SliceOp>()) {
+    setOffset(getOffset() + inner.getOffset());
+    getInputMutable().assign(inner.getInput());
+    return getResult();
+  }
+  return {};
+}
+
+OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValueAttr(); }
+
+// ---- Elementwise ----------------------------------------------------------------------------
+
+static LogicalResult verifyBinary(Operation *op) {
+  auto lhs = cast<RankedTensorType>(op->getOperand(0).getType());
+  auto rhs = cast<RankedTensorType>(op->getOperand(1).getType());
+  if (rhs.getRank() == 1 && lhs.getRank() == 2)
+    return expectLast(op, "broadcast operand", rhs, lhs.getDimSize(1));
+  if (lhs.getShape() != rhs.getShape() || getDims(lhs) != getDims(rhs))
+    return op->emitOpError() << "operands differ: " << lhs << " and " << rhs;
+  return success();
+}
+
+/// Folds an elementwise op on constants. Both operands have the same static shape or the right one
+/// is broadcast over rows.
+static OpFoldResult foldElementwise(Operation *op, ArrayRef<Attribute> operands,
+                                    function_ref<double(double, double)> compute) {
+  auto lhs = dyn_cast_or_null<DenseElementsAttr>(operands[0]);
+  auto rhs = operands.size() > 1 ? dyn_cast_or_null<DenseElementsAttr>(operands[1]) : lhs;
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  if (!lhs || !rhs || !type.hasStaticShape() || !type.getElementType().isF32())
+    return {};
+  auto left = llvm::to_vector(lhs.getValues<float>()), right = llvm::to_vector(rhs.getValues<float>());
+  if (right.empty())
+    return {};
+  SmallVector<float> values;
+  for (size_t i = 0; i < left.size(); ++i)
+    values.push_back(float(compute(left[i], right[i % right.size()])));
+  return DenseElementsAttr::get(type, ArrayRef<float>(values));
+}
+
+#define KILN_ELEMENTWISE(Op, expression)                                                           \
+  KILN_FUSION_KIND(Op, Elementwise)                                                                \
+  OpFoldResult Op::fold(FoldAdaptor adaptor) {                                                     \
+    return foldElementwise(*this, adaptor.getOperands(),                                           \
+                           [](double a, double b) -> double { return expression; });               \
+  }
+#define KILN_BINARY(Op, expression)                                                                \
+  KILN_ELEMENTWISE(Op, expression)                                                                 \
+  LogicalResult Op::verify() { return verifyBinary(*this); }
+KILN_BINARY(AddOp, a + b)
+KILN_BINARY(SubOp, a - b)
+KILN_BINARY(MulOp, a *b)
+KILN_BINARY(DivOp, a / b)
+KILN_ELEMENTWISE(NegOp, -a)
+KILN_ELEMENTWISE(ExpOp, std::exp(a))
+KILN_ELEMENTWISE(TanhOp, std::tanh(a))
+KILN_ELEMENTWISE(SigmoidOp, 1 / (1 + std::exp(-a)))
+KILN_ELEMENTWISE(SiluOp, a / (1 + std::exp(-a)))
+KILN_ELEMENTWISE(ReluOp, a > 0 ? a : 0)
+KILN_ELEMENTWISE(GeluOp, a / 2 * (1 + std::erf(a / std::sqrt(2.0))))
+KILN_ELEMENTWISE(GeluTanhOp, a / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))))

@@ -1,0 +1,44 @@
+/* The contract between a compiled kernel and the runtime that calls it.
+ *
+ * A kernel is one function of type kiln_kernel_fn in the artifact's code image. It imports nothing,
+ * calls nothing outside its image, allocates nothing and keeps no state between calls. Everything it
+ * may touch is reachable from its one argument. The work of a launch is a line of items numbered
+ * 0 .. items-1; workers call the same kernel at the same time with disjoint ranges [begin, end), in
+ * any order, and a kernel does whatever is common to neighbouring items (normalising a block of
+ * rows, say) once per range.
+ *
+ * Layout is fixed for KILN_ABI_VERSION; a field is only ever added at the end, with a new version.
+ */
+#ifndef KILN_ABI_H
+#define KILN_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KILN_ABI_VERSION 1
+
+/* Every buffer that the runtime hands to a kernel starts at a multiple of this many bytes. */
+#define KILN_BUFFER_ALIGNMENT 64
+
+typedef struct kiln_kernel_args {
+  /* Base addresses, one per binding of the launch, in the order of the kernel's parameters. */
+  void *const *buffers;
+  /* Values of the function's dims for this call, in the order of the function's dim table. */
+  const int64_t *dims;
+  /* This worker's own memory, KILN_BUFFER_ALIGNMENT-aligned; the launch declares its size. */
+  void *scratch;
+  /* The items this call computes: begin <= item < end. */
+  int64_t begin;
+  int64_t end;
+} kiln_kernel_args;
+
+typedef void (*kiln_kernel_fn)(const kiln_kernel_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KILN_ABI_H */

@@ -1,0 +1,175 @@
+/* Kiln runtime: opens a compiled artifact and calls its functions.
+ *
+ * C ABI. No function throws, prints, aborts or exits. Every fallible call returns a status; the text
+ * that names the thing at fault is copied into the caller's kiln_error when one is given. Nothing is
+ * allocated after kiln_model_open_* and kiln_pool_create: a call's memory belongs to the caller, who
+ * learns the size beforehand. Native code inside an artifact is trusted like any program; its data
+ * is not: everything is verified at open.
+ *
+ * A model is immutable after opening and may be used from any number of threads at once. A pool runs
+ * one call at a time.
+ */
+#ifndef KILN_KILN_H
+#define KILN_KILN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum kiln_status_t {
+#define KILN_STATUS(name, code, text) KILN_##name = code,
+#include "kiln/status.def"
+#undef KILN_STATUS
+} kiln_status_t;
+
+/* The fixed text of a status; never NULL. */
+const char *kiln_status_text(kiln_status_t status);
+
+/* Filled by a failing call: what was expected, what was found, where. Zero-terminated. */
+typedef struct kiln_error {
+  char text[256];
+} kiln_error;
+
+/* ---- Device ------------------------------------------------------------------------------ */
+
+/* The CPU features of this device, in LLVM's spelling ("avx2", "dotprod"): fills `names` up to its
+ * capacity and returns how many there are. The names live as long as the program. */
+size_t kiln_host_features(const char **names, size_t capacity);
+
+/* ---- Model ------------------------------------------------------------------------------- */
+
+typedef struct kiln_model kiln_model_t;
+
+/* Maps the file (read-only, shared); the path is used in errors. */
+kiln_status_t kiln_model_open_path(const char *path, kiln_model_t **model, kiln_error *error);
+/* Maps `size` bytes of an open file from `offset` (a multiple of the page size; an Android asset, say).
+ * size 0 means to the end. The descriptor may be closed afterwards. */
+kiln_status_t kiln_model_open_fd(int fd, uint64_t offset, uint64_t size, kiln_model_t **model,
+                                 kiln_error *error);
+/* Uses the caller's memory in place, which must outlive the model and be aligned to 64 bytes. */
+kiln_status_t kiln_model_open_memory(const void *data, size_t size, kiln_model_t **model,
+                                     kiln_error *error);
+void kiln_model_close(kiln_model_t *model); /* NULL is allowed */
+
+/* Reads all weights once and compares their checksum. */
+kiln_status_t kiln_model_verify_weights(const kiln_model_t *model, kiln_error *error);
+
+/* Facts recorded at compile time ("architecture", "license", …). NULL where absent. */
+const char *kiln_model_fact(const kiln_model_t *model, const char *key);
+/* The name of the code image chosen for this device ("x86-64-v4"). */
+const char *kiln_model_target(const kiln_model_t *model);
+/* A section's bytes inside the mapping, for layers above (kinds of kiln/artifact.h).
+ * KILN_NOT_FOUND where the artifact has none. */
+kiln_status_t kiln_model_section(const kiln_model_t *model, uint32_t kind, const void **data,
+                                 size_t *size);
+
+/* ---- Functions --------------------------------------------------------------------------- */
+
+typedef struct kiln_function kiln_function_t; /* belongs to its model */
+
+typedef enum kiln_dtype_t {
+  KILN_F32 = 0,
+  KILN_F16 = 1,
+  KILN_BF16 = 2,
+  KILN_I32 = 3,
+  KILN_I64 = 4,
+  KILN_U8 = 5,
+  KILN_I8 = 6,
+} kiln_dtype_t;
+
+#define KILN_MAX_RANK 8
+
+typedef struct kiln_dim_info {
+  const char *name;
+  int64_t min, max; /* inclusive */
+} kiln_dim_info;
+
+typedef struct kiln_value_info {
+  const char *name;
+  kiln_dtype_t dtype;
+  uint32_t rank;
+  int32_t dim[KILN_MAX_RANK];      /* index of the function's dim, or -1 where the extent is fixed */
+  int64_t extent[KILN_MAX_RANK];   /* the fixed extent */
+} kiln_value_info;
+
+size_t kiln_model_function_count(const kiln_model_t *model);
+const kiln_function_t *kiln_model_function_at(const kiln_model_t *model, size_t index); /* or NULL */
+const kiln_function_t *kiln_model_function(const kiln_model_t *model, const char *name); /* or NULL */
+
+const char *kiln_function_name(const kiln_function_t *function);
+size_t kiln_function_dim_count(const kiln_function_t *function);
+size_t kiln_function_input_count(const kiln_function_t *function);
+size_t kiln_function_output_count(const kiln_function_t *function);
+size_t kiln_function_state_count(const kiln_function_t *function);
+kiln_status_t kiln_function_dim(const kiln_function_t *function, size_t index, kiln_dim_info *info);
+kiln_status_t kiln_function_input(const kiln_function_t *function, size_t index, kiln_value_info *info);
+kiln_status_t kiln_function_output(const kiln_function_t *function, size_t index, kiln_value_info *info);
+
+/* Bytes the caller must provide for a call with these dims (one value per dim). State sizes must be
+ * asked with the same values of the dims they depend on as the calls will use. */
+typedef struct kiln_memory_needs {
+  uint64_t arena_bytes;             /* planned activations */
+  uint64_t arena_lower_bound_bytes; /* the largest sum of buffers live at once, for reports */
+  uint64_t scratch_bytes;           /* per worker */
+  uint64_t workspace_bytes;         /* what kiln_call wants: arena + scratch of `workers` workers */
+} kiln_memory_needs;
+kiln_status_t kiln_function_memory(const kiln_function_t *function, const int64_t *dims,
+                                   uint32_t workers, kiln_memory_needs *needs, kiln_error *error);
+kiln_status_t kiln_function_state_bytes(const kiln_function_t *function, size_t index,
+                                        const int64_t *dims, uint64_t *size_bytes,
+                                        kiln_error *error);
+
+/* ---- Workers ----------------------------------------------------------------------------- */
+
+typedef struct kiln_pool kiln_pool_t;
+
+/* workers - 1 threads are started; the caller of kiln_call is the first worker. 0 means the number
+ * of physical cores this process may use. */
+kiln_status_t kiln_pool_create(uint32_t workers, kiln_pool_t **pool, kiln_error *error);
+uint32_t kiln_pool_workers(const kiln_pool_t *pool);
+void kiln_pool_destroy(kiln_pool_t *pool); /* NULL is allowed */
+
+/* ---- Calls ------------------------------------------------------------------------------- */
+
+typedef struct kiln_buffer {
+  void *data; /* aligned to 64 bytes for states and workspace; to the element size otherwise */
+  uint64_t size_bytes;
+} kiln_buffer;
+
+/* Called by the first worker between steps; a non-zero result cancels the call. */
+typedef int (*kiln_progress_fn)(void *user, uint32_t steps_done, uint32_t steps_total);
+
+/* Nanoseconds each launch took on the first worker, barrier wait included, when profiling. */
+typedef struct kiln_profile {
+  uint64_t *step_ns; /* kiln_function_step_count entries, added to */
+  size_t step_count;
+} kiln_profile;
+
+typedef struct kiln_call_t {
+  const int64_t *dims;        /* kiln_function_dim_count values */
+  const kiln_buffer *inputs;  /* kiln_function_input_count */
+  const kiln_buffer *outputs; /* kiln_function_output_count */
+  const kiln_buffer *states;  /* kiln_function_state_count */
+  kiln_buffer workspace;
+  kiln_progress_fn progress;  /* may be NULL */
+  void *progress_user;
+  kiln_profile *profile;      /* may be NULL */
+} kiln_call_t;
+
+/* Checks dims, buffer sizes and index inputs, then runs the function. After KILN_CANCELLED outputs
+ * and states hold unspecified values. */
+kiln_status_t kiln_call(kiln_pool_t *pool, const kiln_function_t *function, const kiln_call_t *call,
+                        kiln_error *error);
+
+/* For profiles and inspection. */
+size_t kiln_function_step_count(const kiln_function_t *function);
+const char *kiln_function_step_name(const kiln_function_t *function, size_t step); /* "" for a barrier */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KILN_KILN_H */
