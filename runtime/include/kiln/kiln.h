@@ -18,6 +18,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 typedef enum kiln_status_t {
 #define KILN_STATUS(name, code, text) KILN_##name = code,
@@ -168,6 +171,9 @@ kiln_status_t kiln_call(kiln_pool_t *pool, const kiln_function_t *function, cons
 size_t kiln_function_step_count(const kiln_function_t *function);
 const char *kiln_function_step_name(const kiln_function_t *function, size_t step); /* "" for a barrier */
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif
