@@ -1,0 +1,244 @@
+/* Kiln's language-model layer: tokenizer, sampler, and sequences over a decoder function.
+ *
+ * The rules of kiln.h hold: C ABI, no exception, no output, statuses with a text. Whatever a
+ * tokenizer, sampler or language model needs is allocated when it is created, with one exception:
+ * kiln_tokenizer_encode takes memory in proportion to the text and gives it back before it returns.
+ */
+#ifndef KILN_LLM_H
+#define KILN_LLM_H
+
+#include "kiln/kiln.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+/* ---- Tokenizer --------------------------------------------------------------------------- */
+
+/* Immutable after opening; may be used from any number of threads at once. */
+typedef struct kiln_tokenizer kiln_tokenizer_t;
+
+/* Uses the artifact's tokenizer section in place: the model must outlive the tokenizer.
+ * KILN_NO_TOKENIZER where the artifact has none. */
+kiln_status_t kiln_tokenizer_open(const kiln_model_t *model, kiln_tokenizer_t **tokenizer,
+                                  kiln_error *error);
+/* The same from the bytes of a tokenizer section (runtime/schema/tokenizer.fbs), aligned to 8 bytes,
+ * which must outlive the tokenizer. */
+kiln_status_t kiln_tokenizer_open_memory(const void *data, size_t size_bytes,
+                                         kiln_tokenizer_t **tokenizer, kiln_error *error);
+void kiln_tokenizer_close(kiln_tokenizer_t *tokenizer); /* NULL is allowed */
+
+/* One more than the largest id. */
+size_t kiln_tokenizer_size(const kiln_tokenizer_t *tokenizer);
+/* The id of an added token ("<|im_end|>") or of a vocabulary entry with these bytes; -1 where there
+ * is none. */
+int32_t kiln_tokenizer_find(const kiln_tokenizer_t *tokenizer, const char *token,
+                            size_t size_bytes);
+int kiln_tokenizer_is_special(const kiln_tokenizer_t *tokenizer, int32_t id);
+
+enum {
+  /* Put the ids of the template around the text: begin and end of text, as the model was trained. */
+  KILN_ENCODE_TEMPLATE = 1,
+  /* Special tokens that are spelled out in the text are text: for text that nobody vouches for. */
+  KILN_ENCODE_SPECIAL_AS_TEXT = 2
+};
+/* Text to ids. *count is the number of ids also where they do not fit (KILN_BUFFER_TOO_SMALL), so that
+ * a first call may pass NULL and capacity 0. The text should be UTF-8; bytes that are not are encoded
+ * as far as the vocabulary has bytes. At most 256 MiB. */
+kiln_status_t kiln_tokenizer_encode(const kiln_tokenizer_t *tokenizer, const char *text,
+                                    size_t size_bytes, uint32_t flags, int32_t *ids,
+                                    size_t capacity, size_t *count, kiln_error *error);
+
+enum {
+  KILN_DECODE_SKIP_SPECIAL = 1,
+  /* The ids continue a text: nothing that belongs to the beginning of a text is taken off. */
+  KILN_DECODE_CONTINUE = 2
+};
+/* Ids to bytes, as they are: UTF-8 where the ids came from an encoder, any bytes else. Ids outside the
+ * vocabulary stand for nothing. *size_bytes is set as *count is by encode. */
+kiln_status_t kiln_tokenizer_decode(const kiln_tokenizer_t *tokenizer, const int32_t *ids,
+                                    size_t count, uint32_t flags, char *text, size_t capacity,
+                                    size_t *size_bytes, kiln_error *error);
+
+/* Decoding token by token. Every piece is valid UTF-8: a character is held back until all its bytes
+ * have come, and a byte that cannot be part of one becomes U+FFFD. The fields are private. */
+typedef struct kiln_text_stream {
+  const kiln_tokenizer_t *tokenizer;
+  uint32_t flags;
+  uint32_t strip_left;
+  uint8_t started;
+  uint8_t pending_size, pending_wanted, next_low, next_high;
+  uint8_t pending[4];
+} kiln_text_stream;
+
+/* The largest piece that push or end can give. */
+size_t kiln_tokenizer_max_piece_bytes(const kiln_tokenizer_t *tokenizer);
+void kiln_text_stream_begin(kiln_text_stream *stream, const kiln_tokenizer_t *tokenizer,
+                            uint32_t decode_flags);
+/* capacity is at least kiln_tokenizer_max_piece_bytes, else KILN_BUFFER_TOO_SMALL. */
+kiln_status_t kiln_text_stream_push(kiln_text_stream *stream, int32_t id, char *text,
+                                    size_t capacity, size_t *size_bytes, kiln_error *error);
+/* What was held back at the end: nothing, or U+FFFD. The stream may begin anew. */
+kiln_status_t kiln_text_stream_end(kiln_text_stream *stream, char *text, size_t capacity,
+                                   size_t *size_bytes, kiln_error *error);
+
+/* ---- Sampler ----------------------------------------------------------------------------- */
+
+/* The steps are applied in this order. Ties go to the lower id. The same logits, options and seed
+ * give the same ids on every machine. */
+typedef struct kiln_sampler_options {
+  float repetition_penalty; /* > 0; logits of tokens seen so far are divided (positive) or multiplied
+                               (negative) by it; 1 for none */
+  float temperature;        /* >= 0; 0 takes the largest logit, and the rest is unused */
+  uint32_t top_k;           /* keep the k largest; 0 for all */
+  float top_p;              /* 0..1: keep the largest whose probabilities sum up to p; 1 for all */
+  float min_p;              /* 0..1: keep those of at least this share of the largest probability; 0 for
+                               all */
+  uint64_t seed;
+} kiln_sampler_options;
+
+/* Greedy: temperature 0, no penalty. */
+kiln_sampler_options kiln_sampler_defaults(void);
+
+typedef struct kiln_sampler kiln_sampler_t;
+kiln_status_t kiln_sampler_create(const kiln_sampler_options *options, size_t vocab_size,
+                                  kiln_sampler_t **sampler, kiln_error *error);
+void kiln_sampler_destroy(kiln_sampler_t *sampler); /* NULL is allowed */
+/* Forgets the tokens seen and starts the random numbers again from the seed. */
+void kiln_sampler_reset(kiln_sampler_t *sampler);
+/* Notes a token as seen, for the repetition penalty: prompt tokens and sampled ones alike. */
+void kiln_sampler_accept(kiln_sampler_t *sampler, int32_t id);
+/* Draws an id from vocab_size logits, which are not changed. NaN counts as minus infinity; fails with
+ * KILN_INVALID_ARGUMENT where nothing else is there. */
+kiln_status_t kiln_sampler_sample(kiln_sampler_t *sampler, const float *logits, int32_t *id,
+                                  kiln_error *error);
+
+/* ---- Language model ---------------------------------------------------------------------- */
+
+/* Sequences of tokens over one decoder function, sharing a pool of KV-cache pages. Used by one thread
+ * at a time. Memory for pages that no token has reached is reserved but not touched. */
+typedef struct kiln_llm kiln_llm_t;
+
+typedef struct kiln_llm_options {
+  uint32_t max_sequences;  /* sequences open at the same time; 0 for 1 */
+  uint32_t context_length; /* positions per sequence; 0 for the model's */
+  uint32_t cache_pages;    /* pages in the pool; 0 for enough for all sequences at full length */
+  uint32_t chunk;          /* most tokens per call of the function; 0 for the function's limit */
+} kiln_llm_options;
+
+/* `options` may be NULL. Model and pool must outlive the language model. KILN_NOT_A_LANGUAGE_MODEL,
+ * with the reason, where the artifact has no decoder function of the expected form. */
+kiln_status_t kiln_llm_create(const kiln_model_t *model, kiln_pool_t *pool,
+                              const kiln_llm_options *options, kiln_llm_t **llm,
+                              kiln_error *error);
+void kiln_llm_destroy(kiln_llm_t *llm); /* NULL is allowed */
+
+typedef struct kiln_llm_info {
+  uint32_t vocab_size, context_length, page_size, max_sequences, chunk;
+  uint32_t cache_pages, cache_pages_free;
+  uint64_t cache_bytes;     /* the whole pool */
+  uint64_t workspace_bytes; /* of a call with `chunk` tokens */
+  int32_t bos_token;        /* -1 where the model has none */
+  int add_bos;
+  const int32_t *eos_tokens;
+  size_t eos_token_count;
+  /* What generation_config.json recommends; seed 0. */
+  kiln_sampler_options sampler;
+} kiln_llm_info;
+void kiln_llm_get_info(const kiln_llm_t *llm, kiln_llm_info *info);
+/* NULL where the artifact has no tokenizer; belongs to the language model. */
+const kiln_tokenizer_t *kiln_llm_tokenizer(const kiln_llm_t *llm);
+
+/* Called between steps of every call of the function; a non-zero result cancels it. May be NULL. */
+void kiln_llm_set_progress(kiln_llm_t *llm, kiln_progress_fn progress, void *user);
+
+/* A sequence is a small number, 0 <= sequence < max_sequences. */
+kiln_status_t kiln_sequence_open(kiln_llm_t *llm, uint32_t *sequence, kiln_error *error);
+kiln_status_t kiln_sequence_close(kiln_llm_t *llm, uint32_t sequence, kiln_error *error);
+/* Tokens in the KV cache; 0 for a sequence that is not open. */
+uint32_t kiln_sequence_length(const kiln_llm_t *llm, uint32_t sequence);
+/* Forgets all tokens from position `length` on, and gives back their pages. */
+kiln_status_t kiln_sequence_truncate(kiln_llm_t *llm, uint32_t sequence, uint32_t length,
+                                     kiln_error *error);
+
+/* One call of the function over tokens of any mix of sequences. Each token goes to the end of its
+ * sequence, in the order given. Rows of logits come in the order of `rows`. On failure no sequence
+ * has changed. KILN_CONTEXT_FULL where a sequence or the page pool would overflow. */
+typedef struct kiln_llm_batch {
+  const int32_t *tokens;     /* [count] */
+  const uint32_t *sequences; /* [count] */
+  size_t count;              /* 1..chunk */
+  const uint32_t *rows;      /* [row_count]: the tokens (indices) whose logits are wanted */
+  size_t row_count;
+} kiln_llm_batch;
+/* *logits (f32 [row_count, vocab_size]) is valid until the next call; may be NULL. */
+kiln_status_t kiln_llm_step(kiln_llm_t *llm, const kiln_llm_batch *batch, const float **logits,
+                            kiln_error *error);
+
+/* Gets the logits (f32 [count, vocab_size]) of tokens first .. first + count - 1 of those appended.
+ * A non-zero result cancels. */
+typedef int (*kiln_logits_fn)(void *user, size_t first, size_t count, const float *logits);
+
+/* Appends tokens in chunks. With `on_logits` every token's logits are computed, else the last one's.
+ * A prompt that does not fit is refused as a whole with KILN_CONTEXT_FULL; after another failure the
+ * tokens before the failing chunk have been appended. */
+kiln_status_t kiln_sequence_append(kiln_llm_t *llm, uint32_t sequence, const int32_t *tokens,
+                                   size_t count, kiln_logits_fn on_logits, void *user,
+                                   kiln_error *error);
+/* The logits that follow the sequence's last token (f32 [vocab_size]); NULL where it is empty or they
+ * were not computed. Valid until the sequence changes. */
+const float *kiln_sequence_logits(const kiln_llm_t *llm, uint32_t sequence);
+
+typedef enum kiln_stop_t {
+  KILN_STOP_END_TOKEN = 0,    /* the model said so */
+  KILN_STOP_MAX_TOKENS = 1,   /* options.max_tokens */
+  KILN_STOP_CONTEXT_FULL = 2, /* the next token has no place in the context or the page pool */
+  KILN_STOP_CALLBACK = 3      /* on_token said so */
+} kiln_stop_t;
+
+typedef struct kiln_llm_stats {
+  uint64_t prompt_tokens, prompt_ns;       /* appended before the first token was sampled */
+  uint64_t generated_tokens, generated_ns; /* sampled, the end token not counted */
+  kiln_stop_t stop;
+} kiln_llm_stats;
+
+/* Gets each generated token and its text, zero-terminated UTF-8, possibly "" (text is held back until
+ * its characters are complete; "" always without a tokenizer). Once more at the end with id -1 where
+ * text was held back. A non-zero result stops. */
+typedef int (*kiln_token_fn)(void *user, int32_t id, const char *text, size_t size_bytes);
+
+typedef struct kiln_generate_options {
+  size_t max_tokens;         /* 0: until the context is full */
+  int ignore_end_tokens;     /* go on after end tokens, which then count as text */
+  const int32_t *stop_tokens; /* more end tokens */
+  size_t stop_token_count;
+  kiln_sampler_t *sampler;   /* NULL: greedy. Must have been made for the model's vocabulary */
+  kiln_token_fn on_token;    /* may be NULL */
+  void *user;
+} kiln_generate_options;
+
+/* Appends the prompt (which may be empty where the sequence is not), then samples and appends token
+ * by token. The sampler is told of the prompt's tokens. An end token is not appended; any other last
+ * token is appended by the next append or generate, and not counted in the length until then.
+ * `stats` may be NULL; it is set on failure, too. */
+kiln_status_t kiln_sequence_generate(kiln_llm_t *llm, uint32_t sequence, const int32_t *prompt,
+                                     size_t prompt_count, const kiln_generate_options *options,
+                                     kiln_llm_stats *stats, kiln_error *error);
+/* The same with the prompt as text, encoded with encode_flags (KILN_ENCODE_…). An empty text at the
+ * beginning of a sequence stands for the begin token. */
+kiln_status_t kiln_sequence_generate_text(kiln_llm_t *llm, uint32_t sequence, const char *prompt,
+                                          size_t size_bytes, uint32_t encode_flags,
+                                          const kiln_generate_options *options,
+                                          kiln_llm_stats *stats, kiln_error *error);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KILN_LLM_H */

@@ -1,0 +1,41 @@
+/* A text being cut into pieces. */
+#ifndef KILN_LLM_TEXT_PIECES_H
+#define KILN_LLM_TEXT_PIECES_H
+
+#include "core/array.h"
+#include "llm/tokenizer.h"
+
+namespace kiln {
+
+struct piece_t {
+  uint32_t begin, end; /* bytes of the text */
+  uint32_t id;         /* an added token, or no_id */
+  bool first;          /* begins the whole text */
+};
+
+struct pieces_t {
+  array_t<uint8_t> text;
+  array_t<piece_t> pieces;
+
+  void release() {
+    text.release();
+    pieces.release();
+  }
+};
+
+/* Appends bytes to an array that grows by doubling; false when memory or the limit on a text's size
+ * is reached. */
+[[nodiscard]] bool append_bytes(array_t<uint8_t> *array, const uint8_t *data, uint32_t size);
+
+/* Finds added tokens in text[begin .. end) and appends them and the rests between them. */
+[[nodiscard]] bool find_added_tokens(const added_tokens_t &added, const uint8_t *text,
+                                     uint32_t begin, uint32_t end, bool first, bool skip_special,
+                                     array_t<piece_t> *pieces);
+
+/* Applies a step to all pieces of `from`; the result is in `to` or, where the text stays, in `from`
+ * again: the two are exchanged as needed so that the result is always in `from`. */
+[[nodiscard]] bool apply_text_step(const text_step_t &step, pieces_t *from, pieces_t *to);
+
+} // namespace kiln
+
+#endif /* KILN_LLM_TEXT_PIECES_H */

@@ -1,0 +1,83 @@
+// Encodes and decodes for compare_with_tokenizers.py: compiles the tokenizer of a folder, then answers
+// one line per line of input.
+//   e FLAGS HEX      ids of the text, separated by spaces
+//   d FLAGS ID ...   hex of the decoded bytes, a space, hex of the streamed text
+
+#include "compiler/tokenizer/Tokenizer.h"
+#include "kiln/llm.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include <cstdio>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+static std::string encode(const kiln_tokenizer_t *tokenizer, uint32_t flags,
+                          const std::string &text) {
+  size_t count = 0;
+  kiln_tokenizer_encode(tokenizer, text.data(), text.size(), flags, nullptr, 0, &count, nullptr);
+  std::vector<int32_t> ids(count);
+  kiln_error error = {};
+  if (kiln_tokenizer_encode(tokenizer, text.data(), text.size(), flags, ids.data(), count, &count,
+                            &error))
+    return error.text;
+  std::string line;
+  for (int32_t id : ids)
+    line += std::to_string(id) + " ";
+  return line;
+}
+
+static std::string decode(const kiln_tokenizer_t *tokenizer, uint32_t flags,
+                          const std::vector<int32_t> &ids) {
+  size_t size = 0;
+  kiln_tokenizer_decode(tokenizer, ids.data(), ids.size(), flags, nullptr, 0, &size, nullptr);
+  std::string whole(size, '\0'), streamed, piece(kiln_tokenizer_max_piece_bytes(tokenizer), '\0');
+  kiln_tokenizer_decode(tokenizer, ids.data(), ids.size(), flags, &whole[0], size, &size, nullptr);
+  kiln_text_stream stream;
+  kiln_text_stream_begin(&stream, tokenizer, flags);
+  for (int32_t id : ids) {
+    kiln_text_stream_push(&stream, id, &piece[0], piece.size(), &size, nullptr);
+    streamed.append(piece, 0, size);
+  }
+  kiln_text_stream_end(&stream, &piece[0], piece.size(), &size, nullptr);
+  streamed.append(piece, 0, size);
+  return llvm::toHex(whole) + " " + llvm::toHex(streamed);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: kiln-tokenize FOLDER\n");
+    return 2;
+  }
+  auto tables = kiln::compileTokenizer(argv[1]);
+  if (!tables || !*tables) {
+    std::string text = tables ? "no tokenizer.json" : llvm::toString(tables.takeError());
+    std::fprintf(stderr, "%s\n", text.c_str());
+    return 1;
+  }
+  kiln_tokenizer_t *tokenizer = nullptr;
+  kiln_error error = {};
+  if (kiln_tokenizer_open_memory((*tables)->data(), (*tables)->size(), &tokenizer, &error)) {
+    std::fprintf(stderr, "%s\n", error.text);
+    return 1;
+  }
+  std::fprintf(stderr, "%zu bytes of tables\n", (*tables)->size());
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string command, text;
+    uint32_t flags = 0;
+    words >> command >> flags;
+    if (command == "e") {
+      words >> text;
+      std::printf("%s\n", encode(tokenizer, flags, llvm::fromHex(text)).c_str());
+    } else {
+      std::vector<int32_t> ids;
+      for (int32_t id; words >> id;)
+        ids.push_back(id);
+      std::printf("%s\n", decode(tokenizer, flags, ids).c_str());
+    }
+  }
+  kiln_tokenizer_close(tokenizer);
+}
