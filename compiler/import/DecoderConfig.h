@@ -1,0 +1,51 @@
+// A decoder's shape and variants, as a family's record and a model's config.json give them.
+#ifndef KILN_COMPILER_IMPORT_DECODERCONFIG_H
+#define KILN_COMPILER_IMPORT_DECODERCONFIG_H
+
+#include "compiler/import/ConfigObject.h"
+#include "compiler/import/Family.h"
+
+namespace kiln {
+
+struct RotaryConfig {
+  double theta = 10000;
+  int64_t rotaryDim = 0;
+  /// Radians per position of each pair, where scaling changes them; else empty.
+  std::vector<double> frequencies;
+};
+
+struct DecoderConfig {
+  const Family *family = nullptr;
+  std::string modelType;
+  int64_t hidden, layers, heads, kvHeads, headDim, intermediate, vocabulary, contextLength;
+  /// Positions the model's own tables have: contextLength unless the caller asked for a shorter
+  /// one.
+  int64_t modelContextLength;
+  double normEps;
+  Activation activation;
+  bool qkvBias, attentionOutputBias, mlpBias, tied;
+  RotaryConfig rotary;
+};
+
+/// Reads config.json. `contextLength` shortens the model's context. On any problem gives nothing.
+std::optional<DecoderConfig> readDecoderConfig(const ConfigObject &config,
+                                               std::optional<int64_t> contextLength,
+                                               Problems &problems);
+
+/// What generation_config.json, config.json and tokenizer_config.json say about generating text.
+struct GenerationConfig {
+  std::optional<int64_t> bosToken;
+  std::vector<int64_t> eosTokens;
+  std::optional<bool> addBos;
+  std::optional<double> temperature, topP, repetitionPenalty; // temperature 0 means greedy
+  std::optional<int64_t> topK;
+  /// What was left out and why, one line each: the model works without it.
+  std::vector<std::string> warnings;
+};
+
+GenerationConfig readGenerationConfig(const ConfigObject &config, const ConfigObject &generation,
+                                      const ConfigObject &tokenizer, int64_t vocabulary);
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,61 @@
+// The modules of one decoder by name, and the tensors they need: what the importer checks against
+// the files and the builder turns into a graph.
+#ifndef KILN_COMPILER_IMPORT_DECODERPLAN_H
+#define KILN_COMPILER_IMPORT_DECODERPLAN_H
+
+#include "compiler/import/DecoderConfig.h"
+#include "compiler/import/ModelFolder.h"
+#include <map>
+
+namespace kiln {
+
+/// y = x W^T (+ b), W [outputs, inputs] whatever the file's orientation.
+struct LinearPlan {
+  std::string name; // "model.layers.3.self_attn.q_proj"; tensors name.weight, name.bias
+  int64_t inputs, outputs;
+  bool bias;
+};
+
+struct NormPlan {
+  std::string name;
+  bool bias;
+};
+
+struct LayerPlan {
+  std::string name; // "model.layers.3"
+  NormPlan attentionNorm, mlpNorm;
+  std::vector<LinearPlan> qkv; // query, key, value, or one map for all three
+  LinearPlan attentionOutput;
+  std::optional<LinearPlan> gate;
+  LinearPlan up, down;
+};
+
+struct DecoderPlan {
+  std::string embedding;                // [vocabulary, hidden]
+  std::optional<std::string> positions; // [context, hidden]
+  std::vector<LayerPlan> layers;
+  NormPlan finalNorm;
+  std::optional<LinearPlan> head; // none: the embedding is the head's weight too
+
+  /// Every tensor of the modules above and its shape in the file.
+  std::map<std::string, std::vector<int64_t>> tensors;
+};
+
+/// Names and shapes of everything `config` asks for. `withPrefix`: whether the file's names carry
+/// the family's prefix.
+DecoderPlan planDecoder(const DecoderConfig &config, bool withPrefix);
+
+/// Whether `tensors` carry the family's prefix; true where neither form is there.
+bool hasModulePrefix(const Family &family, const ModelTensors &tensors);
+
+/// Adds what is missing, extra, misshapen or of a dtype that is no weight's.
+void checkTensors(const DecoderConfig &config, const DecoderPlan &plan, const ModelTensors &tensors,
+                  Problems &problems);
+
+/// The weight format of that safetensors dtype ("F32" is "f32"), or nothing where weights cannot be
+/// so.
+std::optional<llvm::StringRef> findWeightFormat(llvm::StringRef dtype);
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,186 @@
+// Import, from the folder to a verified module: read config and tensor headers, plan the decoder,
+// compare plan and tensors, build. Each step goes as far as it can and adds what is wrong to one
+// list; only an empty list lets the graph be built.
+#include "compiler/import/ImportModel.h"
+#include "compiler/import/BuildDecoder.h"
+#include "compiler/import/InputFile.h"
+#include "ir/Graph/GraphDialect.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/xxhash.h"
+
+using namespace mlir;
+using namespace kiln;
+
+static constexpr uint64_t longestConfig = 16u << 20;
+static constexpr int64_t largestPage = 4096;
+
+namespace {
+/// What a folder says besides its tensors.
+struct FolderConfig {
+  std::string text; // of config.json
+  std::optional<ConfigObject> config;
+  ConfigObject generation, tokenizer;
+};
+} // namespace
+
+static std::string join(StringRef folder, StringRef file) {
+  SmallString<128> path(folder);
+  llvm::sys::path::append(path, file);
+  return path.str().str();
+}
+
+/// A file that may be absent gives an object without keys.
+static ConfigObject readOptional(StringRef folder, StringRef file, Problems &problems) {
+  ConfigObject nothing = ConfigObject::empty(file, problems);
+  if (!llvm::sys::fs::exists(join(folder, file)))
+    return nothing;
+  std::optional<std::string> text =
+      readSmallFile(join(folder, file), file, longestConfig, problems);
+  if (!text)
+    return nothing;
+  return ConfigObject::parse(file, *text, problems).value_or(nothing);
+}
+
+static FolderConfig readFolderConfig(StringRef folder, Problems &problems) {
+  FolderConfig result = {"", std::nullopt, readOptional(folder, "generation_config.json", problems),
+                         readOptional(folder, "tokenizer_config.json", problems)};
+  std::optional<std::string> text =
+      readSmallFile(join(folder, "config.json"), "config.json", longestConfig, problems);
+  if (!text)
+    return result;
+  result.config = ConfigObject::parse("config.json", *text, problems);
+  result.text = std::move(*text);
+  return result;
+}
+
+static void checkOptions(const ImportOptions &options, Problems &problems) {
+  if (options.maxTokens < 1)
+    problems.add("max tokens: expected at least 1, found " + Twine(options.maxTokens));
+  if (options.pageSize < 1 || options.pageSize > largestPage)
+    problems.add("page size: expected 1 to " + Twine(largestPage) + ", found " +
+                 Twine(options.pageSize));
+}
+
+/// The folder's own name, for a folder given as "." too.
+static std::string nameFolder(StringRef folder) {
+  SmallString<128> path(folder);
+  if (std::error_code code = llvm::sys::fs::make_absolute(path))
+    return folder.str();
+  llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
+  while (path.size() > 1 && llvm::sys::path::is_separator(path.back()))
+    path.pop_back();
+  return llvm::sys::path::filename(path).str();
+}
+
+/// `license:` of the front matter of a model card, or nothing.
+static std::optional<std::string> readLicense(StringRef folder) {
+  Problems ignored; // a card that cannot be read is as good as none
+  std::string path = join(folder, "README.md");
+  if (!llvm::sys::fs::exists(path))
+    return std::nullopt;
+  std::optional<std::string> text = readSmallFile(path, "README.md", longestConfig, ignored);
+  if (!text || !StringRef(*text).starts_with("---\n"))
+    return std::nullopt;
+  for (StringRef line : llvm::split(StringRef(*text).drop_front(4), '\n')) {
+    if (line.trim() == "---")
+      break;
+    if (line.consume_front("license:"))
+      return printable(line.trim().trim("\"'"));
+  }
+  return std::nullopt;
+}
+
+static DictionaryAttr buildFacts(StringRef folder, const FolderConfig &read,
+                                 const DecoderConfig &config, const ModelTensors &tensors,
+                                 MLIRContext &context) {
+  NamedAttrList facts;
+  auto add = [&](StringRef key, const Twine &value) {
+    facts.append(key, StringAttr::get(&context, value));
+  };
+  uint64_t configHash = llvm::xxHash64(read.text);
+  add("architecture", config.modelType);
+  add("name", printable(nameFolder(folder)));
+  add("context_length", Twine(config.contextLength));
+  add("layers", Twine(config.layers));
+  add("hidden_size", Twine(config.hidden));
+  add("vocab_size", Twine(config.vocabulary));
+  add("source_hash", "xxh64:" + llvm::utohexstr(configHash, /*LowerCase=*/true, 16) + ":" +
+                         llvm::utohexstr(tensors.hash, /*LowerCase=*/true, 16));
+  if (std::optional<std::string> license = readLicense(folder))
+    add("license", *license);
+  return facts.getDictionary(&context);
+}
+
+static DictionaryAttr buildLanguageModel(const DecoderConfig &config,
+                                         const GenerationConfig &generation,
+                                         const ImportOptions &options, MLIRContext &context) {
+  Builder b(&context);
+  NamedAttrList model;
+  auto addNumber = [&](StringRef key, std::optional<double> value) {
+    if (value)
+      model.append(key, b.getF64FloatAttr(*value));
+  };
+  auto addInteger = [&](StringRef key, std::optional<int64_t> value) {
+    if (value)
+      model.append(key, b.getI64IntegerAttr(*value));
+  };
+  model.append("function", b.getStringAttr("decode"));
+  addInteger("vocab_size", config.vocabulary);
+  addInteger("context_length", config.contextLength);
+  addInteger("page_size", options.pageSize);
+  addInteger("bos_token", generation.bosToken);
+  if (!generation.eosTokens.empty())
+    model.append("eos_tokens", b.getI64ArrayAttr(generation.eosTokens));
+  if (generation.addBos)
+    model.append("add_bos", b.getBoolAttr(*generation.addBos));
+  addNumber("temperature", generation.temperature);
+  addInteger("top_k", generation.topK);
+  addNumber("top_p", generation.topP);
+  addNumber("repetition_penalty", generation.repetitionPenalty);
+  return model.getDictionary(&context);
+}
+
+llvm::Expected<OwningOpRef<ModuleOp>>
+kiln::importModel(StringRef folder, const ImportOptions &options, MLIRContext &context) {
+  Problems problems;
+  checkOptions(options, problems);
+  if (!llvm::sys::fs::is_directory(folder)) {
+    problems.add("expected a folder, found " +
+                 Twine(llvm::sys::fs::exists(folder) ? "a file" : "nothing"));
+    return problems.toError(folder);
+  }
+
+  FolderConfig read = readFolderConfig(folder, problems);
+  std::optional<ModelTensors> tensors = readModelTensors(folder, problems);
+  std::optional<DecoderConfig> config;
+  if (read.config)
+    config = readDecoderConfig(*read.config, options.contextLength, problems);
+
+  // Sound config and sound files: do they agree?
+  DecoderPlan plan;
+  GenerationConfig generation = config ? readGenerationConfig(*read.config, read.generation,
+                                                              read.tokenizer, config->vocabulary)
+                                       : GenerationConfig();
+  if (config && tensors) {
+    plan = planDecoder(*config, hasModulePrefix(*config->family, *tensors));
+    checkTensors(*config, plan, *tensors, problems);
+  }
+  if (!problems.empty())
+    return problems.toError(folder);
+
+  // Everything that the graph needs is there and has the right shape.
+  context.loadDialect<graph::GraphDialect>();
+  OwningOpRef<ModuleOp> module = buildDecoder(*config, plan, *tensors, options, context);
+  (*module)->setAttr("graph.facts", buildFacts(folder, read, *config, *tensors, context));
+  (*module)->setAttr("graph.language_model",
+                     buildLanguageModel(*config, generation, options, context));
+  for (const std::string &warning : generation.warnings)
+    emitWarning(NameLoc::get(StringAttr::get(&context, printable(nameFolder(folder)))), warning);
+  if (failed(verify(*module)))
+    return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                   "the imported module of %s does not verify",
+                                   folder.str().c_str());
+  return module;
+}

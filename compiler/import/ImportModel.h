@@ -1,0 +1,29 @@
+// The front of the compiler: from a model's folder to a verified module of the graph dialect.
+#ifndef KILN_COMPILER_IMPORT_IMPORTMODEL_H
+#define KILN_COMPILER_IMPORT_IMPORTMODEL_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/Error.h"
+#include <optional>
+
+namespace kiln {
+
+struct ImportOptions {
+  int64_t maxTokens = 512;              // tokens of one call; at most the context
+  int64_t pageSize = 64;                // positions of one page of the KV cache
+  std::optional<int64_t> contextLength; // shorter than the model's own
+  bool cacheF16 = false;                // elements of the KV cache: f16 or f32
+};
+
+/// Imports the Hugging Face folder at `folder`: config.json, model.safetensors (or shards), and
+/// where they are there generation_config.json and tokenizer_config.json. Weights are not read;
+/// their sources name files relative to `folder`. The error's text is the full report, one problem
+/// a line. What does not stop the import (a begin token outside the vocabulary) is a warning
+/// diagnostic of `context`.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+importModel(llvm::StringRef folder, const ImportOptions &options, mlir::MLIRContext &context);
+
+} // namespace kiln
+
+#endif

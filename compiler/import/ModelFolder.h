@@ -1,0 +1,32 @@
+// The tensors of a Hugging Face folder: one safetensors file, or shards with an index.
+#ifndef KILN_COMPILER_IMPORT_MODELFOLDER_H
+#define KILN_COMPILER_IMPORT_MODELFOLDER_H
+
+#include "compiler/import/SafetensorsFile.h"
+#include <map>
+#include <string>
+
+namespace kiln {
+
+struct ModelTensor {
+  std::string file; // relative to the model's folder
+  SafetensorsEntry entry;
+};
+
+struct ModelTensors {
+  std::map<std::string, ModelTensor> byName;
+  /// xxh64 over the headers of all files, in the order of the files' names.
+  uint64_t hash = 0;
+};
+
+/// Finds model.safetensors or model.safetensors.index.json in `folder` and reads all headers.
+std::optional<ModelTensors> readModelTensors(llvm::StringRef folder, Problems &problems);
+
+/// The `weight_map` of an index: tensor name to shard, in order of the names. Shards are plain file
+/// names; anything that could leave the folder is a problem.
+std::optional<std::map<std::string, std::string>>
+parseShardIndex(llvm::StringRef file, llvm::StringRef text, Problems &problems);
+
+} // namespace kiln
+
+#endif
