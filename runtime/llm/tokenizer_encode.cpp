@@ -95,10 +95,11 @@ kiln_status_t kiln_tokenizer_encode(const kiln_tokenizer_t *tokenizer, const cha
   encoding_t encoding = {
       *tokenizer, (flags & KILN_ENCODE_SPECIAL_AS_TEXT) != 0, ids, capacity, 0, {}, {}, {}, {}};
   bool with_template = (flags & KILN_ENCODE_TEMPLATE) != 0;
+  bool open_end = (flags & KILN_ENCODE_OPEN_END) != 0;
   for (uint32_t i = 0; i < tokenizer->prefix.size && with_template; ++i)
     encoding.put(tokenizer->prefix[i]);
   bool done = encoding.encode_text(reinterpret_cast<const uint8_t *>(text), (uint32_t)size_bytes);
-  for (uint32_t i = 0; i < tokenizer->suffix.size && with_template; ++i)
+  for (uint32_t i = 0; i < tokenizer->suffix.size && with_template && !open_end; ++i)
     encoding.put(tokenizer->suffix[i]);
   encoding.segments.release();
   encoding.now.release();

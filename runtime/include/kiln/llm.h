@@ -43,7 +43,9 @@ enum {
   /* Put the ids of the template around the text: begin and end of text, as the model was trained. */
   KILN_ENCODE_TEMPLATE = 1,
   /* Special tokens that are spelled out in the text are text: for text that nobody vouches for. */
-  KILN_ENCODE_SPECIAL_AS_TEXT = 2
+  KILN_ENCODE_SPECIAL_AS_TEXT = 2,
+  /* Leave out what the template puts after the text: the text is to be continued. */
+  KILN_ENCODE_OPEN_END = 4
 };
 /* Text to ids. *count is the number of ids also where they do not fit (KILN_BUFFER_TOO_SMALL), so that
  * a first call may pass NULL and capacity 0. The text should be UTF-8; bytes that are not are encoded
@@ -212,7 +214,7 @@ typedef int (*kiln_token_fn)(void *user, int32_t id, const char *text, size_t si
 
 typedef struct kiln_generate_options {
   size_t max_tokens;         /* 0: until the context is full */
-  int ignore_end_tokens;     /* go on after end tokens, which then count as text */
+  int ignore_end_tokens;     /* treat end tokens as any other */
   const int32_t *stop_tokens; /* more end tokens */
   size_t stop_token_count;
   kiln_sampler_t *sampler;   /* NULL: greedy. Must have been made for the model's vocabulary */
@@ -222,13 +224,14 @@ typedef struct kiln_generate_options {
 
 /* Appends the prompt (which may be empty where the sequence is not), then samples and appends token
  * by token. The sampler is told of the prompt's tokens. An end token is not appended; any other last
- * token is appended by the next append or generate, and not counted in the length until then.
+ * token is appended by the next append or generate (kiln_llm_step leaves it out), and not counted in
+ * the length until then.
  * `stats` may be NULL; it is set on failure, too. */
 kiln_status_t kiln_sequence_generate(kiln_llm_t *llm, uint32_t sequence, const int32_t *prompt,
                                      size_t prompt_count, const kiln_generate_options *options,
                                      kiln_llm_stats *stats, kiln_error *error);
-/* The same with the prompt as text, encoded with encode_flags (KILN_ENCODE_…). An empty text at the
- * beginning of a sequence stands for the begin token. */
+/* The same with the prompt as text, encoded with encode_flags (KILN_ENCODE_…) and
+ * KILN_ENCODE_OPEN_END. An empty text at the beginning of a sequence stands for the begin token. */
 kiln_status_t kiln_sequence_generate_text(kiln_llm_t *llm, uint32_t sequence, const char *prompt,
                                           size_t size_bytes, uint32_t encode_flags,
                                           const kiln_generate_options *options,
