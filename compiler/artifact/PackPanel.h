@@ -1,0 +1,25 @@
+// One panel of a weight, from f32 to the bytes of "panel16".
+#ifndef KILN_COMPILER_ARTIFACT_PACKPANEL_H
+#define KILN_COMPILER_ARTIFACT_PACKPANEL_H
+
+#include "compiler/artifact/QuantizeSymmetric.h"
+#include "ir/PanelLayout.h"
+
+namespace kiln {
+
+/// Packs `values` [paddedDepth][16] into `panel`, layout.panelBytes() bytes, and adds what was lost
+/// to `sums`. False where the format cannot hold a value: for integers one that is not finite or is
+/// too large, for floats a finite one that would become infinite.
+bool packPanel(const PanelLayout &layout, const float *values, ScaleChoice choice, uint8_t *panel,
+               ErrorSums *sums);
+
+/// Stores `count` elements of a float format one after another; false as above.
+bool packElements(FormatId format, const float *values, int64_t count, uint8_t *result,
+                  ErrorSums *sums);
+
+/// Whether the format can hold the value.
+bool canHold(const Format &format, float value);
+
+} // namespace kiln
+
+#endif
