@@ -17,7 +17,6 @@ PACKAGES_COMPILER := llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-
   qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross
 PACKAGES_FUZZ := clang-22 libclang-rt-22-dev
 PACKAGES_LINT := git python3 clang-format-22
-PACKAGES_BENCH := python3-venv
 
 # $(call install,PACKAGES): asks dpkg, not apt, so that it costs nothing when all is there.
 define install
@@ -38,7 +37,7 @@ $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-rec
 endef
 
 .PHONY: help demo test bench fuzz lint format runtime install clean \
-  packages packages-runtime packages-fuzz packages-lint packages-bench
+  packages packages-runtime packages-fuzz packages-lint
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,9 +52,9 @@ test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)
 	ctest --test-dir build/release -j $(JOBS) --output-on-failure
 
-bench: packages packages-bench build/release/build.ninja ## measure speed, memory and quality (PEERS=1: beside other runtimes)
+bench: packages build/release/build.ninja ## measure speed, memory and quality
 	cmake --build build/release -j $(JOBS) --target kiln
-	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench $(if $(PEERS),--peers)
+	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench
 
 fuzz: packages packages-fuzz build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each (default 20)
 	cmake --build build/fuzz -j $(JOBS) --target fuzzers
@@ -99,6 +98,3 @@ packages-fuzz:
 
 packages-lint:
 	$(call install,$(PACKAGES_LINT))
-
-packages-bench:
-	$(call install,$(PACKAGES_BENCH))

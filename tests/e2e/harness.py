@@ -97,9 +97,7 @@ class Tools:
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             file = pathlib.Path(folder, "logits.npy")
             program = [self.kiln, "run", artifact, "--greedy"] if runner is None else [*runner, artifact]
-            tokens = "1" if runner is None else "0"
-            self.run(*program, "--prompt-ids", ",".join(map(str, ids)), "--max-tokens", tokens,
-                     "--logits", file, *flags)
+            self.run(*program, "--prompt-ids", ",".join(map(str, ids)), "--max-tokens", "0", "--logits", file, *flags)
             return read_npy(file)
 
     def scratch(self):
