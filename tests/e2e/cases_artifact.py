@@ -81,7 +81,52 @@ def depth(tools):
         files = [tools.compile("stories", "--quant", "q4"), pathlib.Path(folder, "deep.kiln")]
         tools.run(tools.kiln, "compile", deepen(STORIES, folder, 30), "-o", files[1], "--quant", "q4")
         code = [sizes(file, CODE)[0] for file in files]
-        print(f"code of 5 layers: {code[0]} bytes; of 30: {code[1]} bytes")
+        kernels = [inspect(tools, file)["images"][0]["kernels"] for file in files]
+        print(f"5 layers: {len(kernels[0])} kernels, {code[0]} bytes; 30 layers: {len(kernels[1])} kernels, {code[1]} bytes")
+        expect_equal(kernels[1], kernels[0], "kernels for 30 layers, against 5")
         expect_equal(code[1], code[0], "bytes of code for 30 layers, against 5")
         expect(sizes(files[1], WEIGHTS)[0] > 3 * sizes(files[0], WEIGHTS)[0], "the weights did not grow with the layers")
         tools.run(tools.kiln, "run", files[1], "--max-tokens", 3)
+
+
+# ---- kiln inspect --------------------------------------------------------------------------------
+
+
+def inspect(tools, file):
+    out, _ = tools.run(tools.kiln, "inspect", file, "--json")
+    return json.loads(out)
+
+
+def check_inspect(tools, file):
+    """Five regions per layer, and a plan within a tenth of the largest sum of live buffers, at every size."""
+    found = inspect(tools, file)
+    expect_equal([(s["offset"], s["bytes"]) for s in found["sections"]], [part[1:] for part in sections(file)], "sections")
+    function, = found["functions"]
+    expect_equal(function["schedule"]["regions_per_layer"], 5, "regions per layer")
+    bounds = function["dims"][0]
+    for row, size in zip(function["memory"], (bounds["min"], bounds["max"]), strict=True):
+        planned, bound = row["planned_bytes"], row["lower_bound_bytes"]
+        print(f"{bounds['name']} = {size}: planned {planned} bytes, lower bound {bound}")
+        expect_equal(row[bounds["name"]], size, "size that the memory is planned for")
+        expect(0 < bound <= planned <= 1.10 * bound, f"planned {planned} bytes, lower bound {bound}")
+    small, large = (row["planned_bytes"] for row in function["memory"])
+    expect(small * bounds["max"] <= 4 * large * bounds["min"], f"memory does not follow the call: {small}, {large} bytes")
+    table, _ = tools.run(tools.kiln, "inspect", file)
+    for kernel in found["images"][0]["kernels"]:
+        expect(kernel["kernel"] in table and kernel["implementation"], f"no implementation shown for {kernel}")
+
+
+@case("artifact/inspect-stories")
+def inspect_stories(tools):
+    for quant in ("none", "q8", "q4"):
+        check_inspect(tools, tools.compile("stories", "--quant", quant))
+
+
+@case("artifact/inspect-stories260K", shared="stories260K")
+def inspect_stories260k(tools):
+    check_inspect(tools, tools.compile("stories260K", "--quant", "none"))
+
+
+@case("artifact/inspect-capp-gpt", shared="capp-gpt")
+def inspect_gpt2(tools):
+    check_inspect(tools, tools.compile("capp-gpt", "--quant", "none"))
