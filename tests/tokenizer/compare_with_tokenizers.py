@@ -78,24 +78,24 @@ def tokenizers(files):
     digits = pre_tokenizers.Digits(individual_digits=True)
     split = lambda pattern, behavior="isolated", invert=False: pre_tokenizers.Split(
         Regex(pattern), behavior, invert)
-    yield "gpt2", byte_level(files, [], False, True)
-    yield "gpt2-prefix-space", byte_level(files, [], True, True)
-    yield "smollm2", byte_level(files, [digits], False, True)
-    yield "digits-prefix-space", byte_level(files, [digits], True, True)
-    yield "llama3", byte_level(files, [split(LLAMA3)], False, False, ignore_merges=True)
-    yield "qwen2", byte_level(files, [split(QWEN2)], False, False)
-    yield "deepseek", byte_level(files, [split(p) for p in DEEPSEEK], False, False)
+    yield "gpt2", lambda: byte_level(files, [], False, True)
+    yield "gpt2-prefix-space", lambda: byte_level(files, [], True, True)
+    yield "smollm2", lambda: byte_level(files, [digits], False, True)
+    yield "digits-prefix-space", lambda: byte_level(files, [digits], True, True)
+    yield "llama3", lambda: byte_level(files, [split(LLAMA3)], False, False, ignore_merges=True)
+    yield "qwen2", lambda: byte_level(files, [split(QWEN2)], False, False)
+    yield "deepseek", lambda: byte_level(files, [split(p) for p in DEEPSEEK], False, False)
     for behavior in ["removed", "merged_with_previous", "merged_with_next", "contiguous"]:
-        yield behavior, byte_level(files, [split(r"[aeiou]|\s", behavior)], False, False)
-    yield "invert", byte_level(files, [split(r"\S+?[a-m](?=[a-e])", "removed", True)], False, False)
-    yield "punctuation", byte_level(
+        yield behavior, lambda behavior=behavior: byte_level(files, [split(r"[aeiou]|\s", behavior)], False, False)
+    yield "invert", lambda: byte_level(files, [split(r"\S+?[a-m](?=[a-e])", "removed", True)], False, False)
+    yield "punctuation", lambda: byte_level(
         files, [pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.WhitespaceSplit()],
         False, True)
-    yield "llama2", sentence_piece(files, None, True, True)
-    yield "no-fallback", sentence_piece(files, None, False, False)
-    yield "no-fallback-fused", sentence_piece(files, None, False, True)
+    yield "llama2", lambda: sentence_piece(files, None, True, True)
+    yield "no-fallback", lambda: sentence_piece(files, None, False, False)
+    yield "no-fallback-fused", lambda: sentence_piece(files, None, False, True)
     for scheme in ["always", "first", "never"]:
-        yield f"metaspace-{scheme}", sentence_piece(files, scheme, scheme != "first", True)
+        yield f"metaspace-{scheme}", lambda scheme=scheme: sentence_piece(files, scheme, scheme != "first", True)
 
 
 def cases(files):
@@ -190,13 +190,17 @@ def main():
     parser.add_argument("work")
     parser.add_argument("texts", nargs="+")
     parser.add_argument("--folder", action="append", default=[])
+    parser.add_argument("--only", action="append", default=[], help="names of trained tokenizers")
     arguments = parser.parse_args()
     texts = list(cases(arguments.texts))
     failures = 0
     for folder in arguments.folder:
         tokenizer = Tokenizer.from_file(folder + "/tokenizer.json")
         failures += compare(arguments.tool, folder, folder, tokenizer, texts)
-    for name, tokenizer in tokenizers(arguments.texts):
+    for name, make in tokenizers(arguments.texts):
+        if arguments.only and name not in arguments.only:
+            continue
+        tokenizer = make()
         folder = pathlib.Path(arguments.work) / name
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"))

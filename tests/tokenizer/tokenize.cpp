@@ -1,5 +1,5 @@
-// Encodes and decodes for compare_with_tokenizers.py: compiles the tokenizer of a folder, then answers
-// one line per line of input.
+// Encodes and decodes for compare_with_tokenizers.py: compiles the tokenizer of a folder, then
+// answers one line per line of input.
 //   e FLAGS HEX      ids of the text, separated by spaces
 //   d FLAGS ID ...   hex of the decoded bytes, a space, hex of the streamed text
 

@@ -1,0 +1,127 @@
+// Files that nobody vouches for: truncated, damaged, or asking for what is not supported. Each
+// gives an error that names the thing, or a tokenizer that works; never a crash.
+
+#include "CompiledTokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+#include <sstream>
+
+using kiln::test::CompiledTokenizer;
+
+namespace {
+
+std::string readFile(const std::string &path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+std::string goldenJson(const char *name) {
+  return readFile(std::string(KILN_TEST_GOLDEN_DIR) + "/" + name + "/tokenizer.json");
+}
+
+/// The error of compiling this text, or "".
+std::string compileError(const std::string &json, const std::string &config = "") {
+  auto tables = kiln::compileTokenizerJson(json, config);
+  return tables ? "" : llvm::toString(tables.takeError());
+}
+
+std::string replaced(std::string text, const std::string &from, const std::string &to) {
+  size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return at == std::string::npos ? text : text.replace(at, from.size(), to);
+}
+
+TEST(HostileTokenizer, EveryPrefixOfTheJsonIsAnError) {
+  std::string json = goldenJson("llama2");
+  while (!json.empty() && json.back() != '}')
+    json.pop_back();
+  for (size_t size = 0; size < json.size(); ++size)
+    ASSERT_NE(compileError(json.substr(0, size)), "") << size;
+  EXPECT_EQ(compileError(json), "");
+}
+
+TEST(HostileTokenizer, EveryPrefixOfTheTablesIsAnError) {
+  for (const char *name : {"gpt2", "llama2"}) {
+    CompiledTokenizer tokenizer(std::string(KILN_TEST_GOLDEN_DIR) + "/" + name);
+    ASSERT_EQ(tokenizer.error, "");
+    for (size_t size = 0; size < tokenizer.tables.size(); ++size) {
+      // A buffer of its own, so that a read behind the end is seen by a sanitizer.
+      std::vector<uint8_t> prefix(tokenizer.tables.begin(), tokenizer.tables.begin() + size);
+      kiln_tokenizer_t *opened = nullptr;
+      kiln_error error;
+      prefix.reserve(1);
+      ASSERT_NE(kiln_tokenizer_open_memory(prefix.data(), size, &opened, &error), KILN_OK) << size;
+    }
+  }
+}
+
+TEST(HostileTokenizer, DamagedTablesOpenOrFailCleanly) {
+  CompiledTokenizer good(std::string(KILN_TEST_GOLDEN_DIR) + "/llama2");
+  std::mt19937 random(3);
+  int opened = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<uint8_t> tables = good.tables;
+    for (int flips = 1 + round % 3; flips > 0; --flips)
+      tables[random() % tables.size()] ^= 1u << random() % 8;
+    CompiledTokenizer damaged(std::move(tables));
+    if (!damaged.tokenizer)
+      continue;
+    ++opened;
+    damaged.decode(damaged.encode("the kiln <pad> é日 <|end|>", KILN_ENCODE_TEMPLATE));
+    damaged.stream({0, 1, 2, 50, 300, 400, -1, 1 << 30});
+  }
+  EXPECT_GT(opened, 0);
+}
+
+TEST(HostileTokenizer, DeepNestingIsRefused) {
+  EXPECT_NE(compileError(std::string(100000, '[')).find("nested deeper"), std::string::npos);
+  EXPECT_NE(compileError("{\"a\":" + std::string(100000, '[') + std::string(100000, ']') + "}")
+                .find("nested deeper"),
+            std::string::npos);
+}
+
+TEST(HostileTokenizer, WhatIsNotSupportedIsListedAtOnce) {
+  std::string error = compileError(R"({
+    "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+      {"type": "BertPreTokenizer"},
+      {"type": "Split", "pattern": {"Regex": "(?<=a)b"}, "behavior": "Isolated"}]},
+    "decoder": {"type": "WordPiece"},
+    "post_processor": {"type": "Unheard"},
+    "added_tokens": [{"id": 1, "content": "x", "single_word": true}],
+    "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})");
+  for (const char *name : {"'NFC'", "'BertPreTokenizer'", "(?<", "'WordPiece'", "'Unheard'"})
+    EXPECT_NE(error.find(name), std::string::npos) << name << " in " << error;
+}
+
+TEST(HostileTokenizer, WrongContentsAreNamed) {
+  std::string json = goldenJson("gpt2");
+  EXPECT_NE(
+      compileError(replaced(json, "\"type\":\"BPE\"", "\"type\":\"Unigram\"")).find("Unigram"),
+      std::string::npos);
+  EXPECT_NE(compileError(replaced(json, "\"dropout\":null", "\"dropout\":0.5")).find("dropout"),
+            std::string::npos);
+  EXPECT_NE(compileError(replaced(json, "\"!\":0", "\"!\":4000000000")).find("above the limit"),
+            std::string::npos);
+  EXPECT_NE(compileError(replaced(json, "\"!\":0", "\"!\":-1")).find("'!'"), std::string::npos);
+  EXPECT_NE(compileError(replaced(json, "\"!\":0", "\"!\":1")).find("belongs to"),
+            std::string::npos);
+  EXPECT_NE(compileError(replaced(json, "\"merges\":[", "\"merges\":[[\"qq\",\"zz\"],"))
+                .find("'qq' is not in the vocabulary"),
+            std::string::npos);
+}
+
+TEST(HostileTokenizer, ConfigGivesTheBeginTokenWithoutATemplate) {
+  auto tables = kiln::compileTokenizerJson(
+      goldenJson("smollm2"), R"({"add_bos_token": true, "bos_token": {"content": "<|end|>"}})");
+  ASSERT_TRUE(static_cast<bool>(tables)) << llvm::toString(tables.takeError());
+  CompiledTokenizer tokenizer(*tables);
+  int32_t end = kiln_tokenizer_find(tokenizer.tokenizer, "<|end|>", 7);
+  EXPECT_EQ(tokenizer.encode("", KILN_ENCODE_TEMPLATE), std::vector<int32_t>{end});
+}
+
+} // namespace

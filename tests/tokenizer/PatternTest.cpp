@@ -1,0 +1,101 @@
+// Patterns match as a backtracking matcher would: the first alternative that succeeds, not the
+// longest; and what an automaton cannot do is refused by name.
+
+#include "compiler/tokenizer/Pattern.h"
+
+#include <gtest/gtest.h>
+
+using namespace kiln::tokenizer;
+
+namespace {
+
+Automaton compile(llvm::StringRef pattern) {
+  auto node = parsePattern(pattern);
+  if (!node) {
+    ADD_FAILURE() << llvm::toString(node.takeError());
+    return {};
+  }
+  auto automaton = compilePattern(*node);
+  if (!automaton) {
+    ADD_FAILURE() << llvm::toString(automaton.takeError());
+    return {};
+  }
+  return *automaton;
+}
+
+std::string error(llvm::StringRef pattern) {
+  auto node = parsePattern(pattern);
+  if (!node)
+    return llvm::toString(node.takeError());
+  auto automaton = compilePattern(*node);
+  return automaton ? "" : llvm::toString(automaton.takeError());
+}
+
+/// The matches, separated by '|'.
+std::string matches(llvm::StringRef pattern, llvm::StringRef text) {
+  Automaton automaton = compile(pattern);
+  std::string result;
+  for (size_t position = 0; position < text.size();) {
+    size_t end = automaton.match(text, position);
+    if (end == llvm::StringRef::npos) {
+      decodeUtf8(text, position);
+      continue;
+    }
+    result += (result.empty() ? "" : "|") + text.slice(position, end).str();
+    position = end;
+  }
+  return result;
+}
+
+TEST(Pattern, TakesTheFirstAlternativeNotTheLongest) {
+  EXPECT_EQ(matches("a|ab", "ab"), "a");
+  EXPECT_EQ(matches("ab|a", "abaa"), "ab|a|a");
+  EXPECT_EQ(matches("(?:a|ab)(?:c|bcd)", "abcd"), "abcd");
+}
+
+TEST(Pattern, QuantifiersAreGreedyOrLazy) {
+  EXPECT_EQ(matches("a+", "aaab"), "aaa");
+  EXPECT_EQ(matches("a+?", "aaa"), "a|a|a");
+  EXPECT_EQ(matches("a{1,2}", "aaaaa"), "aa|aa|a");
+  EXPECT_EQ(matches("a{2}", "aaaaa"), "aa|aa");
+  EXPECT_EQ(matches("xa{,2}y", "xy xay xaay xaaay"), "xy|xay|xaay");
+  EXPECT_EQ(matches("(?:ab?)*c", "ababac"), "ababac");
+}
+
+TEST(Pattern, LooksAheadOneCharacter) {
+  EXPECT_EQ(matches(R"(\s+(?!\S)|\s+)", "a   b"), "  | ");
+  EXPECT_EQ(matches(R"(\s+(?!\S)|\s+)", "a   "), "   ");
+  EXPECT_EQ(matches("a(?=b)", "abaab"), "a|a");
+  EXPECT_EQ(matches("[a-z]+?(?=[A-Z])", "abCdE"), "ab|d");
+}
+
+TEST(Pattern, KnowsClasses) {
+  EXPECT_EQ(matches(R"(\p{L}+)", "añb1日本"), "añb|日本");
+  EXPECT_EQ(matches(R"([^\s\p{L}\p{N}]+)", "a,. 1!"), ",.|!");
+  EXPECT_EQ(matches(R"([\p{Lu}\d_-]+)", "AbC-_9É"), "A|C-_9É");
+  EXPECT_EQ(matches(R"(\P{L}|\p{^L}x)", "a1"), "1");
+  EXPECT_EQ(matches("(?i:'ll|'s)", "'LL 'S 'ſ 'x"), "'LL|'S|'ſ");
+}
+
+TEST(Pattern, RefusesByName) {
+  EXPECT_NE(error("(?<=a)b").find("(?<="), std::string::npos);
+  EXPECT_NE(error("a++").find("possessive"), std::string::npos);
+  EXPECT_NE(error("^a").find("'^'"), std::string::npos);
+  EXPECT_NE(error("a(?=bc)").find("more than one character"), std::string::npos);
+  EXPECT_NE(error(R"((a)\1)").find("'\\1'"), std::string::npos);
+  EXPECT_NE(error(R"(\p{Han})").find("Han"), std::string::npos);
+  EXPECT_NE(error("[a-z&&[^b]]").find("intersection"), std::string::npos);
+  EXPECT_NE(error("a*").find("empty text"), std::string::npos);
+  EXPECT_NE(error("(a").find("missing ')'"), std::string::npos);
+  EXPECT_NE(error("a)").find("unmatched"), std::string::npos);
+  EXPECT_NE(error("a{3,2}").find("out of range"), std::string::npos);
+  EXPECT_NE(error(std::string(1000, '(')).find("nested deeper"), std::string::npos);
+}
+
+TEST(Pattern, BoundsItsWork) {
+  EXPECT_NE(error("((((a{1000}){1000}){1000}){1000}){1000}").find("instructions"),
+            std::string::npos);
+  EXPECT_NE(error("(?:a|b)*a(?:a|b){20}"), "");
+}
+
+} // namespace
