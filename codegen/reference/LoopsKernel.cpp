@@ -1,0 +1,298 @@
+// The emitter "loops": kernels that only look rows up and compute elementwise. An item is a row;
+// its columns are computed 16 at a time in registers, from the loads to the stores of the whole
+// region, and what is left over one by one. Values are built on demand, as in OneRow, but as
+// vectors.
+#include "codegen/EmitSupport.h"
+#include "codegen/HalfFloat.h"
+#include "codegen/KernelFrame.h"
+#include "codegen/reference/Reference.h"
+#include "codegen/reference/StoredElement.h"
+#include "codegen/reference/VectorizeBody.h"
+#include "ir/PanelLayout.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+static constexpr int64_t kLanes = PanelLayout::kPanelRows;
+
+static RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static bool isElementwise(Operation *op) {
+  auto fusable = dyn_cast<graph::FusableOpInterface>(op);
+  return fusable && fusable.getFusionKind() == graph::FusionKind::Elementwise;
+}
+
+// ---- What is taken --------------------------------------------------------------------------
+
+/// Whether a value is 16 f32 of consecutive memory for any column.
+static bool isContiguous(Value value) {
+  return isa<BlockArgument>(value) && !graph::getStored(value.getType());
+}
+
+static std::optional<std::string> refuseOp(Operation *op) {
+  if (isa<graph::YieldOp>(op))
+    return std::nullopt;
+  if (auto constant = dyn_cast<graph::ConstantOp>(op))
+    return isa<SplatElementsAttr>(constant.getValue())
+               ? std::nullopt
+               : std::optional<std::string>("a constant has several values");
+  if (auto slice = dyn_cast<graph::SliceOp>(op)) {
+    if (isContiguous(slice.getInput()) || slice.getOffset() % kLanes == 0)
+      return std::nullopt;
+    return "a slice of a computed value starts inside 16 columns";
+  }
+  if (auto embed = dyn_cast<graph::EmbedOp>(op)) {
+    graph::StoredAttr stored = graph::getStored(embed.getTable().getType());
+    if (!isa<BlockArgument>(embed.getTable()) || !isa<BlockArgument>(embed.getIds()))
+      return "an embedding's table and ids must be parameters of the kernel";
+    if (!stored || stored.getLayout() != kPanelLayoutName)
+      return "an embedding's table is not stored in panels";
+    return refuseStoredElement(tensorType(embed.getTable()));
+  }
+  if (auto gather = dyn_cast<graph::GatherOp>(op))
+    return isa<BlockArgument>(gather.getRows())
+               ? std::nullopt
+               : std::optional<std::string>("gathered rows must be a parameter of the kernel");
+  if (isElementwise(op))
+    return std::nullopt;
+  return (op->getName().getStringRef() + " is neither a row lookup nor elementwise").str();
+}
+
+static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) {
+  for (BlockArgument argument : kernel.getBody().getArguments()) {
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    graph::StoredAttr stored = graph::getStored(argument.getType());
+    if (type && stored && type.getRank() == 1 &&
+        (stored.getFormat() != "f32" || stored.getLayout() != kRowsLayoutName))
+      return "a vector of weights is not stored as f32";
+    if (type && stored && type.getRank() == 2 &&
+        !llvm::all_of(argument.getUsers(), llvm::IsaPred<graph::EmbedOp>))
+      return "a matrix of weights is not an embedding's table";
+  }
+  for (Operation &op : kernel.getBody().front())
+    if (auto reason = refuseOp(&op))
+      return reason;
+  auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
+  if (yield.getNumOperands() == 0)
+    return "the kernel has no result";
+  RankedTensorType first = tensorType(yield.getOperand(0));
+  for (Value value : yield.getValues()) {
+    RankedTensorType type = tensorType(value);
+    if (type.getRank() != 2 || !type.getElementType().isF32())
+      return "a result is no matrix of f32";
+    if (type.getDimSize(0) != first.getDimSize(0) ||
+        graph::getRowSymbol(type) != graph::getRowSymbol(first))
+      return "results have different numbers of rows";
+  }
+  return std::nullopt;
+}
+
+// ---- Values ---------------------------------------------------------------------------------
+
+namespace {
+
+/// Builds columns [column, column + lanes) of row `row` of a kernel's values: vectors of 16 f32, or
+/// with one lane scalars.
+class ColumnTile {
+public:
+  ColumnTile(KernelFrame &frame, exec::KernelOp kernel, int64_t lanes)
+      : frame(frame), b(frame.builder()), kernel(kernel), lanes(lanes) {}
+
+  /// Null after a failure, which has been reported.
+  Value get(Value value, Value row, Value column) {
+    Value &known = values[{value, row, column}];
+    if (known)
+      return known;
+    Value built = build(value, row, column);
+    return values[{value, row, column}] = built;
+  }
+
+private:
+  Type type() { return lanes == 1 ? Type(b.getF32Type()) : vectorOf(lanes, b.getF32Type()); }
+
+  Value loadColumns(Value base, Value column) {
+    return load(b, type(), address(b, base, column, 4), 4);
+  }
+
+  Value build(Value value, Value row, Value column) {
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      Value base = frame.buffer(argument.getArgNumber());
+      if (tensorType(argument).getRank() == 1)
+        return loadColumns(base, column);
+      int64_t stride = kernel.getRowStrides()[argument.getArgNumber()];
+      stride = stride ? stride : tensorType(argument).getDimSize(1);
+      return loadColumns(address(b, base, row, stride * 4), column);
+    }
+    return llvm::TypeSwitch<Operation *, Value>(value.getDefiningOp())
+        .Case<graph::ConstantOp>([&](graph::ConstantOp op) -> Value {
+          float element = cast<SplatElementsAttr>(op.getValue()).getSplatValue<float>();
+          if (lanes == 1)
+            return frame.constantF32(element);
+          return splatConstant(b, vectorOf(lanes, b.getF32Type()), element);
+        })
+        .Case<graph::SliceOp>([&](graph::SliceOp op) {
+          return get(op.getInput(), row, frame.add(column, frame.constant(op.getOffset())));
+        })
+        .Case<graph::GatherOp>([&](graph::GatherOp op) {
+          return get(op.getInput(), index(op.getRows(), row), column);
+        })
+        .Case<graph::EmbedOp>([&](graph::EmbedOp op) {
+          return embed(op.getTable(), index(op.getIds(), row), column);
+        })
+        .Default([&](Operation *op) -> Value {
+          SmallVector<Value> operands;
+          for (Value operand : op->getOperands()) {
+            operands.push_back(get(operand, row, column));
+            if (!operands.back())
+              return {};
+          }
+          return emitElementwise(b, op, operands);
+        });
+  }
+
+  /// Element `row` of a parameter of indices, as i64.
+  Value index(Value indices, Value row) {
+    Value &known = values[{indices, row, Value()}];
+    if (known)
+      return known;
+    Type element = tensorType(indices).getElementType();
+    int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+    Value base = frame.buffer(cast<BlockArgument>(indices).getArgNumber());
+    Value value = load(b, element, address(b, base, row, bytes), bytes);
+    if (bytes < 8)
+      value = arith::ExtSIOp::create(b, b.getI64Type(), value);
+    return values[{indices, row, Value()}] = value;
+  }
+
+  /// `count` scalars that lie `step` bytes apart, as a vector.
+  Value loadApart(Type element, Value first, int64_t count, int64_t step) {
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < count; ++i)
+      elements.push_back(
+          load(b, element, address(b, first, i * step), element.getIntOrFloatBitWidth() / 8));
+    return vector::FromElementsOp::create(b, vectorOf(count, element), elements);
+  }
+
+  /// Columns of a row of a table in panels; `column` is a multiple of 16 where there are 16 lanes.
+  Value embed(Value table, Value row, Value column) {
+    RankedTensorType type = tensorType(table);
+    Value base = frame.buffer(cast<BlockArgument>(table).getArgNumber());
+    if (lanes == 1)
+      return emitStoredElement(b, base, type, {row, column});
+    PanelLayout layout(*findFormat(graph::getStored(type).getFormat()), type.getDimSize(0),
+                       type.getDimSize(1));
+    Value lane = arith::RemUIOp::create(b, row, frame.constant(kLanes));
+    Value panel = address(b, base, frame.floorDiv(row, kLanes), layout.panelBytes());
+    switch (layout.getFormat().id) {
+    case FormatId::F32: // [depth][16]
+      return loadApart(b.getF32Type(), elementOf(panel, column, lane, 4), kLanes, kLanes * 4);
+    case FormatId::F16:
+      return emitHalfToFloat(
+          b, loadApart(b.getI16Type(), elementOf(panel, column, lane, 2), kLanes, kLanes * 2));
+    case FormatId::BF16: { // [depth/2][16][2]
+      Value pairs = loadApart(b.getI32Type(), elementOf(panel, frame.floorDiv(column, 2), lane, 4),
+                              kLanes / 2, kLanes * 4);
+      return emitBrainToFloat(
+          b, vector::BitCastOp::create(b, vectorOf(kLanes, b.getI16Type()), pairs));
+    }
+    case FormatId::Q8SymG32: { // [depth/4][16][4]
+      Value codes = loadCodes(elementOf(panel, frame.floorDiv(column, 4), lane, 4));
+      return scaled(layout, panel, lane, column, codes);
+    }
+    case FormatId::Q4SymG32: { // [depth/32][4][16][4]: low nibbles the first 16 columns
+      Value block = frame.mul(frame.floorDiv(column, 32), frame.constant(4));
+      Value codes = loadCodes(elementOf(panel, block, lane, 4));
+      Value half = arith::RemUIOp::create(b, frame.floorDiv(column, 16), frame.constant(2));
+      Value shift = arith::TruncIOp::create(b, b.getI32Type(), frame.mul(half, frame.constant(4)));
+      codes = arith::ShRUIOp::create(b, codes, broadcast(b, shift, kLanes));
+      codes =
+          arith::AndIOp::create(b, codes, splatConstant(b, vectorOf(kLanes, b.getI32Type()), 15));
+      return scaled(layout, panel, lane, column, codes);
+    }
+    }
+    llvm_unreachable("every format has panels");
+  }
+
+  /// Address of element [group][lane] of rows of 16.
+  Value elementOf(Value panel, Value group, Value lane, int64_t bytes) {
+    return address(b, panel, frame.add(frame.mul(group, frame.constant(kLanes)), lane), bytes);
+  }
+  /// Four quads of 8-bit codes of one lane, as i32.
+  Value loadCodes(Value first) {
+    Value quads = loadApart(b.getI32Type(), first, 4, kLanes * 4);
+    Value codes = vector::BitCastOp::create(b, vectorOf(kLanes, b.getI8Type()), quads);
+    return arith::ExtUIOp::create(b, vectorOf(kLanes, b.getI32Type()), codes);
+  }
+  /// scale * (code - zero)
+  Value scaled(const PanelLayout &layout, Value panel, Value lane, Value column, Value codes) {
+    const Format &format = layout.getFormat();
+    Value zero = splatConstant(b, vectorOf(kLanes, b.getI32Type()), format.zero);
+    Value centred = arith::SIToFPOp::create(b, vectorOf(kLanes, b.getF32Type()),
+                                            arith::SubIOp::create(b, codes, zero));
+    Value place = elementOf(panel, frame.floorDiv(column, format.group), lane, 2);
+    Value scale =
+        emitHalfToFloat(b, load(b, b.getI16Type(), address(b, place, layout.scalesOffset()), 2));
+    return arith::MulFOp::create(b, broadcast(b, scale, kLanes), centred);
+  }
+
+  KernelFrame &frame;
+  ImplicitLocOpBuilder &b;
+  exec::KernelOp kernel;
+  int64_t lanes;
+  DenseMap<std::tuple<Value, Value, Value>, Value> values;
+};
+
+} // namespace
+
+static FailureOr<KernelCode> emitLoops(exec::KernelOp kernel, const Target &, OpBuilder &builder) {
+  MLIRContext *context = kernel.getContext();
+  context->loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect,
+                       LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect, tensor::TensorDialect,
+                       vector::VectorDialect>();
+  KernelFrame frame(kernel, builder);
+  ImplicitLocOpBuilder &b = frame.builder();
+  auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
+  unsigned readCount = kernel.getBody().getNumArguments();
+  bool failedValue = false;
+  loop(b, frame.begin(), frame.end(), 1, [&](Value row) {
+    for (auto [result, value] : llvm::enumerate(yield.getValues())) {
+      int64_t columns = tensorType(value).getDimSize(1);
+      int64_t stride = kernel.getRowStrides()[readCount + result];
+      Value target = address(b, frame.writeBuffer(result), row, (stride ? stride : columns) * 4);
+      auto emitColumns = [&](int64_t from, int64_t to, int64_t lanes) {
+        if (from == to)
+          return;
+        loop(b, frame.constant(from), frame.constant(to), lanes, [&](Value column) {
+          Value tile = ColumnTile(frame, kernel, lanes).get(value, row, column);
+          if (tile)
+            store(b, tile, address(b, target, column, 4), 4);
+          else
+            failedValue = true;
+        });
+      };
+      int64_t full = columns / kLanes * kLanes;
+      emitColumns(0, full, kLanes);
+      emitColumns(full, columns, 1);
+    }
+  });
+  if (failedValue)
+    return failure();
+  unsigned dims = kernel.getDims().size();
+  AffineExpr none = getAffineConstantExpr(0, context);
+  return KernelCode{AffineMap::get(0, dims, frame.rowsExprOf(yield.getOperand(0).getType())),
+                    AffineMap::get(0, dims, none)};
+}
+
+const KernelEmitter &kiln::loopsEmitter() {
+  static const KernelEmitter emitter{"loops", refuse, emitLoops};
+  return emitter;
+}

@@ -1,0 +1,248 @@
+// Attention exactly as the op describes it, in scalar loops. An item is a kv head: it appends that
+// head's keys and values of all rows first, then computes the query heads that share it, so items
+// never touch each other's memory. Softmax in two passes over scores kept in scratch: maximum, then
+// sum of exponentials (the first is subtracted, so nothing overflows). Everything is f32.
+#include "codegen/reference/ReferenceAttention.h"
+#include "codegen/EmitSupport.h"
+#include "codegen/HalfFloat.h"
+#include "codegen/reference/OneRow.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+graph::AttentionOp kiln::findAttention(exec::KernelOp kernel) {
+  auto ops = kernel.getBody().getOps<graph::AttentionOp>();
+  return ops.empty() ? graph::AttentionOp() : *ops.begin();
+}
+
+std::optional<std::string> kiln::refuseReferenceAttention(exec::KernelOp kernel) {
+  if (!llvm::hasSingleElement(kernel.getBody().getOps<graph::AttentionOp>()))
+    return "one kernel holds several attention ops";
+  graph::AttentionOp op = findAttention(kernel);
+  auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
+  if (yield.getNumOperands() != 1 || yield.getOperand(0) != op.getResult() ||
+      !op.getResult().hasOneUse())
+    return "attention must be the kernel's only result";
+  if (!isa<BlockArgument>(op.getCache()) || !isa<BlockArgument>(op.getBlockTable()))
+    return "the cache and the block table must be parameters of the kernel";
+  if (op.getLayer() != 0)
+    return "the layer must be bound by the launch";
+  Type element = op.getCache().getType().getElementType();
+  if (!element.isF32() && !element.isF16())
+    return "the cache holds neither f32 nor f16";
+  return std::nullopt;
+}
+
+/// Columns of the block table, as an expression over the dims.
+static AffineExpr tableColumns(KernelFrame &frame, RankedTensorType table) {
+  MLIRContext *context = table.getContext();
+  if (!table.isDynamicDim(1))
+    return getAffineConstantExpr(table.getDimSize(1), context);
+  // The last symbol names the last dynamic dim; a matrix of one column has it as its rows.
+  FlatSymbolRefAttr symbol = graph::getDims(table).getSymbols().back();
+  auto probe = RankedTensorType::get({ShapedType::kDynamic}, table.getElementType(),
+                                     graph::DimsAttr::get(context, symbol));
+  return frame.rowsExprOf(probe);
+}
+
+AffineExpr kiln::referenceScoreBytes(KernelFrame &frame, graph::AttentionOp op) {
+  auto table = cast<RankedTensorType>(op.getBlockTable().getType());
+  int64_t pageBytes = llvm::alignTo(op.getCache().getType().getPageSize() * 4, 64);
+  return tableColumns(frame, table) * pageBytes;
+}
+
+namespace {
+
+class Attention {
+public:
+  Attention(KernelFrame &frame, exec::KernelOp kernel, Value scores)
+      : frame(frame), b(frame.builder()), kernel(kernel), op(findAttention(kernel)),
+        cache(op.getCache().getType()), scores(scores),
+        elementBytes(cache.getElementType().getIntOrFloatBitWidth() / 8) {}
+
+  LogicalResult emit() {
+    loop(b, frame.begin(), frame.end(), 1, [&](Value kvHead) {
+      Value rows = frame.rowsOf(op.getQuery().getType());
+      loop(b, constant(0), rows, 1, [&](Value row) { append(kvHead, row); });
+      loop(b, constant(0), rows, 1, [&](Value row) { attend(kvHead, row); });
+    });
+    return failure(failed);
+  }
+
+private:
+  Value constant(int64_t value) { return i64(b, value); }
+  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
+  Value mul(Value x, int64_t y) { return arith::MulIOp::create(b, x, constant(y)); }
+
+  /// A value that could not be built has reported why; emission goes on with poison and fails.
+  Value checked(FailureOr<Value> value, Type otherwise) {
+    if (succeeded(value))
+      return *value;
+    failed = true;
+    return LLVM::PoisonOp::create(b, otherwise);
+  }
+  Value indexOf(OneRow &rows, Value indices, Value row) {
+    return checked(rows.index(indices, row), b.getI64Type());
+  }
+  /// Row `row` of q, k or v, as a tensor; null after a failure.
+  Value rowOf(OneRow &rows, Value value, Value row) {
+    FailureOr<Value> tensor = rows.row(value, row);
+    if (succeeded(tensor))
+      return *tensor;
+    failed = true;
+    return {};
+  }
+  Value element(Value tensor, Value column) {
+    if (!tensor)
+      return frame.constantF32(0);
+    Value zero = arith::ConstantIndexOp::create(b, 0);
+    Value index = arith::IndexCastOp::create(b, b.getIndexType(), column);
+    return tensor::ExtractOp::create(b, tensor, ValueRange{zero, index});
+  }
+
+  /// The page of `slot` that holds `position`, of this kernel's layer.
+  Value page(Value slot, Value position) {
+    auto table = cast<RankedTensorType>(op.getBlockTable().getType());
+    auto argument = cast<BlockArgument>(op.getBlockTable());
+    int64_t stride = kernel.getRowStrides()[argument.getArgNumber()];
+    Value columns;
+    if (stride > 0)
+      columns = constant(stride);
+    else if (table.isDynamicDim(1))
+      columns = frame.dim(graph::getDims(table).getSymbols().back());
+    else
+      columns = constant(table.getDimSize(1));
+    Value place =
+        add(arith::MulIOp::create(b, slot, columns), frame.floorDiv(position, cache.getPageSize()));
+    Type element = table.getElementType();
+    int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+    Value index =
+        load(b, element, address(b, frame.buffer(argument.getArgNumber()), place, bytes), bytes);
+    if (bytes < 8)
+      index = arith::ExtSIOp::create(b, b.getI64Type(), index);
+    Value base = frame.buffer(cast<BlockArgument>(op.getCache()).getArgNumber());
+    return address(b, base, index, cache.getLayerPageBytes());
+  }
+  /// Where [kv_head][d][place] of a page's keys or [kv_head][place][d] of its values lies.
+  Value keyAddress(Value page, Value kvHead, Value d, Value place) {
+    Value index = add(mul(add(mul(kvHead, cache.getHeadDim()), d), cache.getPageSize()), place);
+    return address(b, page, index, elementBytes);
+  }
+  Value valueAddress(Value page, Value kvHead, Value d, Value place) {
+    Value index = add(mul(add(mul(kvHead, cache.getPageSize()), place), cache.getHeadDim()), d);
+    return address(b, page, index, elementBytes, cache.getLayerPageBytes() / 2);
+  }
+  Value loadCached(Value address) {
+    if (cache.getElementType().isF32())
+      return load(b, b.getF32Type(), address, 4);
+    return emitHalfToFloat(b, load(b, b.getI16Type(), address, 2));
+  }
+  void storeCached(Value value, Value address) {
+    if (cache.getElementType().isF32())
+      return store(b, value, address, 4);
+    store(b, emitFloatToHalf(b, value), address, 2);
+  }
+  Value placeInPage(Value position) {
+    return arith::RemUIOp::create(b, position, constant(cache.getPageSize()));
+  }
+
+  void append(Value kvHead, Value row) {
+    OneRow rows(frame, kernel);
+    Value position = indexOf(rows, op.getPositions(), row);
+    Value slot = indexOf(rows, op.getSlots(), row);
+    Value key = rowOf(rows, op.getKey(), row), value = rowOf(rows, op.getValue(), row);
+    Value target = page(slot, position), place = placeInPage(position);
+    Value first = mul(kvHead, cache.getHeadDim());
+    loop(b, constant(0), constant(cache.getHeadDim()), 1, [&](Value d) {
+      Value column = add(first, d);
+      storeCached(element(key, column), keyAddress(target, kvHead, d, place));
+      storeCached(element(value, column), valueAddress(target, kvHead, d, place));
+    });
+  }
+
+  Value scoreAddress(Value position) { return address(b, scores, position, 4); }
+
+  /// scores[p] = scale * q . k[p]; returns the maximum.
+  Value score(Value query, Value first, Value kvHead, Value slot, Value count) {
+    Value lowest = frame.constantF32(-std::numeric_limits<float>::infinity());
+    return loop(b, constant(0), count, 1, ValueRange{lowest},
+                [&](Value position, ValueRange carried) -> SmallVector<Value> {
+                  Value source = page(slot, position), place = placeInPage(position);
+                  Value dot = loop(b, constant(0), constant(cache.getHeadDim()), 1,
+                                   ValueRange{frame.constantF32(0)},
+                                   [&](Value d, ValueRange sum) -> SmallVector<Value> {
+                                     Value q = element(query, add(first, d));
+                                     Value k = loadCached(keyAddress(source, kvHead, d, place));
+                                     Value product = arith::MulFOp::create(b, q, k);
+                                     return {arith::AddFOp::create(b, sum[0], product)};
+                                   })[0];
+                  Value scale = frame.constantF32(op.getScale().convertToDouble());
+                  Value scaled = arith::MulFOp::create(b, dot, scale);
+                  store(b, scaled, scoreAddress(position), 4);
+                  return {arith::MaximumFOp::create(b, carried[0], scaled)};
+                })[0];
+  }
+
+  /// scores[p] = exp(scores[p] - maximum); returns their sum.
+  Value exponentiate(Value maximum, Value count) {
+    return loop(b, constant(0), count, 1, ValueRange{frame.constantF32(0)},
+                [&](Value position, ValueRange sum) -> SmallVector<Value> {
+                  Value score = load(b, b.getF32Type(), scoreAddress(position), 4);
+                  Value difference = arith::SubFOp::create(b, score, maximum);
+                  Value weight = math::ExpOp::create(b, difference);
+                  store(b, weight, scoreAddress(position), 4);
+                  return {arith::AddFOp::create(b, sum[0], weight)};
+                })[0];
+  }
+
+  void attend(Value kvHead, Value row) {
+    OneRow rows(frame, kernel);
+    Value position = indexOf(rows, op.getPositions(), row);
+    Value slot = indexOf(rows, op.getSlots(), row);
+    Value query = rowOf(rows, op.getQuery(), row);
+    Value count = add(position, constant(1));
+    int64_t sharing = op.getHeads() / op.getKvHeads(), headDim = cache.getHeadDim();
+    int64_t stride = kernel.getRowStrides().back();
+    Value output = address(b, frame.writeBuffer(0), row,
+                           (stride ? stride : int64_t(op.getHeads()) * headDim) * 4);
+    loop(b, constant(0), constant(sharing), 1, [&](Value share) {
+      Value first = mul(add(mul(kvHead, sharing), share), headDim);
+      Value maximum = score(query, first, kvHead, slot, count);
+      Value sum = exponentiate(maximum, count);
+      loop(b, constant(0), constant(headDim), 1, [&](Value d) {
+        Value total = loop(b, constant(0), count, 1, ValueRange{frame.constantF32(0)},
+                           [&](Value position, ValueRange carried) -> SmallVector<Value> {
+                             Value weight = load(b, b.getF32Type(), scoreAddress(position), 4);
+                             Value source = page(slot, position);
+                             Value v =
+                                 loadCached(valueAddress(source, kvHead, d, placeInPage(position)));
+                             Value product = arith::MulFOp::create(b, weight, v);
+                             return {arith::AddFOp::create(b, carried[0], product)};
+                           })[0];
+        Value mean = arith::DivFOp::create(b, total, sum);
+        store(b, mean, address(b, output, add(first, d), 4), 4);
+      });
+    });
+  }
+
+  KernelFrame &frame;
+  ImplicitLocOpBuilder &b;
+  exec::KernelOp kernel;
+  graph::AttentionOp op;
+  graph::CacheType cache;
+  Value scores;
+  int64_t elementBytes;
+  bool failed = false;
+};
+
+} // namespace
+
+LogicalResult kiln::emitReferenceAttention(KernelFrame &frame, exec::KernelOp kernel,
+                                           Value scores) {
+  return Attention(frame, kernel, scores).emit();
+}
