@@ -53,8 +53,8 @@ Value KernelFrame::rowsOf(Type type) {
 
 AffineExpr KernelFrame::rowsExprOf(Type type) const {
   if (FlatSymbolRefAttr symbol = graph::getRowSymbol(type))
-    return getAffineSymbolExpr(dimPosition(kernel, symbol), func.getContext());
-  return getAffineConstantExpr(cast<RankedTensorType>(type).getDimSize(0), func.getContext());
+    return getAffineSymbolExpr(dimPosition(kernel, symbol), b.getContext());
+  return getAffineConstantExpr(cast<RankedTensorType>(type).getDimSize(0), b.getContext());
 }
 
 Value KernelFrame::constant(int64_t value) {

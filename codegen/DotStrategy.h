@@ -1,0 +1,70 @@
+// How a target multiplies prepared activation rows with a panel of a stored weight: an entry of its
+// ordered list of dot products, and the form in which activations are prepared for it.
+#ifndef KILN_CODEGEN_DOTSTRATEGY_H
+#define KILN_CODEGEN_DOTSTRATEGY_H
+
+#include "ir/PanelLayout.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include <optional>
+#include <string>
+
+namespace kiln {
+
+struct Target;
+
+/// How a row of activations lies in scratch. Depth is padded as the weight's is.
+enum class RowKind {
+  F32,  // [depth] f32
+  Int8, // [depth] i8 codes, [groups] f32 scales, [groups] i32 offsets: value = scale * code, and
+        // offset = -zero * (sum of the group's codes), what an unsigned weight code adds too much
+};
+
+/// Byte offsets inside a prepared row.
+struct PreparedRows {
+  PreparedRows(RowKind kind, const PanelLayout &layout);
+
+  RowKind kind;
+  int64_t depth;   // padded
+  int64_t groups;  // of 32 elements
+  int64_t scales;  // byte offset of the scales
+  int64_t offsets; // byte offset of the offsets
+  int64_t stride;  // bytes from row to row; not a power of two, so that rows spread over cache sets
+  static constexpr int64_t kGroup = 32;
+};
+
+/// Dot products of `rowCount` prepared rows with the 16 rows of one panel.
+struct DotRequest {
+  mlir::Value rows; // address of the first prepared row
+  int64_t rowCount;
+  mlir::Value panel; // address of the panel
+  const PanelLayout &layout;
+  unsigned vectorBits; // the target's
+};
+
+struct DotStrategy {
+  llvm::StringLiteral name;
+  RowKind rowKind;
+  /// Whether group sums (PreparedRows::offsets) are needed, or codes are made signed first.
+  bool unsignedWeights;
+  /// Why the strategy does not take a weight of that format on that target.
+  std::optional<std::string> (*refuse)(const Format &format, const Target &target);
+  /// One vector<16xf32> per row. Sums over depth in the same order whatever the row count, so
+  /// that a row's result does not depend on its neighbours.
+  llvm::SmallVector<mlir::Value> (*emit)(mlir::ImplicitLocOpBuilder &b, const DotRequest &request);
+};
+
+/// Works on every target and for every format: weights are widened to f32, activations stay f32.
+extern const DotStrategy fmaDot;
+
+/// The skeleton of an integer dot product: for each group of 32, `dot` adds the products of eight
+/// code vectors (vector<16xi32>, four 8-bit codes of one output per lane) with eight activation
+/// quads (i32 scalars, four i8 codes) to a vector<16xi32>; the sum is scaled and added in f32.
+using QuadDot = mlir::Value (*)(mlir::ImplicitLocOpBuilder &b, mlir::Value sum, mlir::Value codes,
+                                mlir::Value activations);
+llvm::SmallVector<mlir::Value> emitGroupedIntegerDot(mlir::ImplicitLocOpBuilder &b,
+                                                     const DotRequest &request,
+                                                     bool unsignedWeights, QuadDot dot);
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,247 @@
+// Lowers tile ops of static height to vectors: after loop splitting a tile tensor<8x16xf32> is eight
+// values of vector<16xf32>, and every op on it is unrolled over its rows. What a row's arithmetic is
+// depends on nothing but the op, so a row gives the same bits in a tile of any height.
+#include "codegen/LowerTiles.h"
+#include "codegen/DotStrategy.h"
+#include "codegen/EmitSupport.h"
+#include "codegen/Target.h"
+#include "ir/Exec/ExecDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+static constexpr int64_t lanes = PanelLayout::kPanelRows;
+
+namespace {
+
+class TileLowering {
+public:
+  explicit TileLowering(const Target &target) : target(target) {}
+
+  LogicalResult lower(Operation *op);
+  void eraseLowered() {
+    for (Operation *op : llvm::reverse(lowered))
+      op->erase();
+  }
+
+private:
+  using Rows = SmallVector<Value>;
+
+  LogicalResult lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b);
+  void lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b);
+  void lowerBroadcast(exec::TileBroadcastOp op, ImplicitLocOpBuilder &b);
+  void lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b);
+  void lowerElementwise(Operation *op, ImplicitLocOpBuilder &b);
+
+  const Target &target;
+  llvm::DenseMap<Value, Rows> tiles;
+  SmallVector<Operation *> lowered;
+};
+
+} // namespace
+
+static bool isTile(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() == 2 && tensor.getDimSize(1) == lanes;
+}
+
+static Value toI64(ImplicitLocOpBuilder &b, Value index) {
+  return arith::IndexCastOp::create(b, b.getI64Type(), index);
+}
+
+LogicalResult TileLowering::lower(Operation *op) {
+  bool tileOp = isa<exec::TileDotOp, exec::TileLoadOp, exec::TileBroadcastOp, exec::TileStoreOp>(op);
+  bool elementwise = false;
+  if (auto fusable = dyn_cast<graph::FusableOpInterface>(op))
+    elementwise = fusable.getFusionKind() == graph::FusionKind::Elementwise &&
+                  isTile(op->getResult(0).getType());
+  if (isa<exec::TileLoopOp>(op))
+    return op->emitOpError() << "is left; run split-dynamic-loops first";
+  if (!tileOp && !elementwise)
+    return success();
+  for (Type type : llvm::concat<const Type>(op->getOperandTypes(), op->getResultTypes()))
+    if (isTile(type) && cast<RankedTensorType>(type).isDynamicDim(0))
+      return op->emitOpError() << "has a tile of dynamic height; run split-dynamic-loops first";
+  ImplicitLocOpBuilder b(op->getLoc(), op);
+  if (auto dot = dyn_cast<exec::TileDotOp>(op)) {
+    if (failed(lowerDot(dot, b)))
+      return failure();
+  } else if (auto load = dyn_cast<exec::TileLoadOp>(op)) {
+    lowerLoad(load, b);
+  } else if (auto broadcast = dyn_cast<exec::TileBroadcastOp>(op)) {
+    lowerBroadcast(broadcast, b);
+  } else if (auto store = dyn_cast<exec::TileStoreOp>(op)) {
+    lowerStore(store, b);
+  } else {
+    lowerElementwise(op, b);
+  }
+  lowered.push_back(op);
+  return success();
+}
+
+LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b) {
+  const Format *format = findFormat(op.getFormat());
+  if (!format)
+    return op.emitOpError() << "unknown format '" << op.getFormat() << "'";
+  for (const DotStrategy *dot : target.dots) {
+    if (dot->name != op.getStrategy())
+      continue;
+    PanelLayout layout(*format, lanes, op.getDepth());
+    PreparedRows prepared(dot->rowKind, layout);
+    Value rows = address(b, op.getRows(), toI64(b, op.getRow()), prepared.stride);
+    int64_t count = cast<RankedTensorType>(op.getResult().getType()).getDimSize(0);
+    tiles[op.getResult()] = dot->emit(b, {rows, count, op.getPanel(), layout, target.vectorBits});
+    return success();
+  }
+  return op.emitOpError() << "target " << target.name << " has no strategy '" << op.getStrategy()
+                          << "'";
+}
+
+/// Address of (row + r, column) of a row-major f32 activation.
+static Value elementAddress(ImplicitLocOpBuilder &b, Value base, Value row, int64_t r, Value column,
+                            int64_t stride) {
+  Value rowBase = address(b, base, toI64(b, row), stride * 4, r * stride * 4);
+  return address(b, rowBase, toI64(b, column), 4);
+}
+
+/// Lanes whose column is below `columns`.
+static Value columnMask(ImplicitLocOpBuilder &b, Value column, int64_t columns) {
+  SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
+  Value lane = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(vectorOf(lanes, b.getI64Type()), ArrayRef<int64_t>(iota)));
+  Value left = broadcast(b, arith::SubIOp::create(b, i64(b, columns), toI64(b, column)), lanes);
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane, left);
+}
+
+/// Rows padded to full vectors may be read and written whole; dense ones only below `columns`.
+static bool isPadded(int64_t stride, int64_t columns) {
+  return stride % lanes == 0 && stride >= int64_t(llvm::alignTo(columns, lanes));
+}
+
+void TileLowering::lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b) {
+  int64_t stride = op.getStride(), columns = op.getColumns();
+  VectorType type = vectorOf(lanes, b.getF32Type());
+  Rows rows;
+  for (int64_t r = 0, e = cast<RankedTensorType>(op.getType()).getDimSize(0); r < e; ++r) {
+    Value at = elementAddress(b, op.getBase(), op.getRow(), r, op.getColumn(), stride);
+    if (isPadded(stride, columns))
+      rows.push_back(load(b, type, at, 64));
+    else if (columns % lanes == 0)
+      rows.push_back(load(b, type, at, 4));
+    else
+      rows.push_back(LLVM::MaskedLoadOp::create(b, type, at, columnMask(b, op.getColumn(), columns),
+                                                splatConstant(b, type, 0), 4));
+  }
+  tiles[op.getResult()] = std::move(rows);
+}
+
+void TileLowering::lowerBroadcast(exec::TileBroadcastOp op, ImplicitLocOpBuilder &b) {
+  Value at = address(b, op.getBase(), toI64(b, op.getColumn()), 4);
+  Value row = load(b, vectorOf(lanes, b.getF32Type()), at, 64);
+  tiles[op.getResult()] = Rows(cast<RankedTensorType>(op.getType()).getDimSize(0), row);
+}
+
+void TileLowering::lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b) {
+  int64_t stride = op.getStride(), columns = op.getColumns();
+  for (auto [r, row] : llvm::enumerate(tiles[op.getValue()])) {
+    Value at = elementAddress(b, op.getBase(), op.getRow(), r, op.getColumn(), stride);
+    if (isPadded(stride, columns))
+      store(b, row, at, 64);
+    else if (columns % lanes == 0)
+      store(b, row, at, 4);
+    else
+      LLVM::MaskedStoreOp::create(b, row, at, columnMask(b, op.getColumn(), columns), 4);
+  }
+}
+
+/// 1 / (1 + e^-x)
+static Value sigmoid(ImplicitLocOpBuilder &b, Value x) {
+  Value one = splatConstant(b, cast<VectorType>(x.getType()), 1);
+  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+  return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, exp));
+}
+
+static Value emitElementwise(Operation *op, ImplicitLocOpBuilder &b, ValueRange in) {
+  auto type = cast<VectorType>(in[0].getType());
+  auto constant = [&](double value) { return splatConstant(b, type, value); };
+  auto mul = [&](Value x, Value y) -> Value { return arith::MulFOp::create(b, x, y); };
+  auto add = [&](Value x, Value y) -> Value { return arith::AddFOp::create(b, x, y); };
+  // x/2 * (1 + y)
+  auto halfTimesOnePlus = [&](Value x, Value y) {
+    return mul(mul(x, constant(0.5)), add(constant(1), y));
+  };
+  return llvm::TypeSwitch<Operation *, Value>(op)
+      .Case<graph::AddOp>([&](auto) { return add(in[0], in[1]); })
+      .Case<graph::SubOp>([&](auto) { return arith::SubFOp::create(b, in[0], in[1]); })
+      .Case<graph::MulOp>([&](auto) { return mul(in[0], in[1]); })
+      .Case<graph::DivOp>([&](auto) { return arith::DivFOp::create(b, in[0], in[1]); })
+      .Case<graph::NegOp>([&](auto) { return arith::NegFOp::create(b, in[0]); })
+      .Case<graph::ExpOp>([&](auto) { return math::ExpOp::create(b, in[0]); })
+      .Case<graph::TanhOp>([&](auto) { return math::TanhOp::create(b, in[0]); })
+      .Case<graph::SigmoidOp>([&](auto) { return sigmoid(b, in[0]); })
+      .Case<graph::SiluOp>([&](auto) { return mul(in[0], sigmoid(b, in[0])); })
+      .Case<graph::ReluOp>([&](auto) { return arith::MaximumFOp::create(b, in[0], constant(0)); })
+      .Case<graph::GeluOp>([&](auto) {
+        return halfTimesOnePlus(in[0],
+                                math::ErfOp::create(b, mul(in[0], constant(0.70710678118654752))));
+      })
+      .Case<graph::GeluTanhOp>([&](auto) {
+        // tanh(z) = 2 sigmoid(2z) - 1, so x/2 (1 + tanh z) = x sigmoid(2z).
+        Value cube = mul(mul(in[0], in[0]), in[0]);
+        Value z = mul(constant(2 * 0.79788456080286536),
+                      add(in[0], mul(constant(0.044715), cube)));
+        return mul(in[0], sigmoid(b, z));
+      });
+}
+
+void TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder &b) {
+  Rows rows;
+  for (size_t r = 0, e = tiles[op->getOperand(0)].size(); r < e; ++r) {
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(tiles[operand][r]);
+    rows.push_back(emitElementwise(op, b, operands));
+  }
+  tiles[op->getResult(0)] = std::move(rows);
+}
+
+LogicalResult kiln::lowerTiles(Operation *root, const Target &target) {
+  TileLowering lowering(target);
+  SmallVector<Operation *> ops;
+  root->walk<WalkOrder::PreOrder>([&](Operation *op) { ops.push_back(op); });
+  for (Operation *op : ops)
+    if (failed(lowering.lower(op)))
+      return failure();
+  lowering.eraseLowered();
+  return success();
+}
+
+namespace {
+struct LowerTilesPass : PassWrapper<LowerTilesPass, OperationPass<>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerTilesPass)
+  explicit LowerTilesPass(const Target &target) : target(target) {}
+  StringRef getArgument() const override { return "lower-tiles"; }
+  StringRef getDescription() const override {
+    return "Lower tile ops of static height to vectors";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<arith::ArithDialect, math::MathDialect, vector::VectorDialect,
+                    LLVM::LLVMDialect>();
+  }
+  void runOnOperation() override {
+    if (failed(lowerTiles(getOperation(), target)))
+      signalPassFailure();
+  }
+  const Target &target;
+};
+} // namespace
+
+std::unique_ptr<Pass> kiln::createLowerTilesPass(const Target &target) {
+  return std::make_unique<LowerTilesPass>(target);
+}

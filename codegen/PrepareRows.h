@@ -1,0 +1,34 @@
+// The prologue of a contraction: brings rows of an activation into the form a dot strategy wants,
+// applying a norm on the way.
+#ifndef KILN_CODEGEN_PREPAREROWS_H
+#define KILN_CODEGEN_PREPAREROWS_H
+
+#include "codegen/DotStrategy.h"
+#include "codegen/KernelFrame.h"
+#include "ir/Exec/ExecDialect.h"
+#include <string>
+
+namespace kiln {
+
+/// What a contraction's left operand is: rows of a kernel parameter, possibly picked by an index
+/// parameter, possibly normalised. Numbers are positions of kernel parameters.
+struct RowSource {
+  unsigned parameter = 0;
+  std::optional<unsigned> picks; // index vector of a graph.gather
+  mlir::Operation *norm = nullptr; // rms_norm or layer_norm
+  int64_t columns = 0;           // logical
+  int64_t stride = 0;            // elements from row to row of the parameter
+
+  /// Matches `value` inside the kernel's body; on failure `reason` says what stands in the way.
+  static std::optional<RowSource> match(mlir::Value value, exec::KernelOp kernel,
+                                        std::string &reason);
+};
+
+/// Prepares the rows first .. first+count-1 (i64 values) of `source` into scratch at `destination`.
+/// `zero` is the weights' code of 0 when the strategy takes unsigned weights, else 0.
+void emitPrepareRows(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
+                     int64_t zero, mlir::Value first, mlir::Value count, mlir::Value destination);
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,175 @@
+// The table of contents of the compiler. Each stage leaves what the next one needs:
+//
+//   import        a verified graph module, a symbol for every weight, no weight read
+//   graph passes  exec functions: launches of distinct kernels over planned buffers (passes/Pipelines.cpp)
+//   codegen       for each target an image that implements every kernel
+//   write         weights streamed from their sources, quantized, packed; the file renamed into place
+#include "compiler/Pipeline.h"
+#include "compiler/GenerateCode.h"
+#include "compiler/import/ImportModel.h"
+#include "compiler/tokenizer/Tokenizer.h"
+#include "ir/Exec/ExecDialect.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassInstrumentation.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Pipelines.h"
+#include "targets/Targets.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+using namespace kiln;
+
+namespace {
+
+/// Writes the module after every pass to numbered files.
+class DumpAfterEach : public PassInstrumentation {
+public:
+  explicit DumpAfterEach(std::string folder) : folder(std::move(folder)) {}
+
+  void runAfterPass(Pass *pass, Operation *op) override {
+    if (pass->getArgument().empty())
+      return; // the adaptor around passes on functions
+    while (Operation *parent = op->getParentOp())
+      op = parent;
+    std::string name = llvm::formatv("{0,0+2}-{1}.mlir", ++count, pass->getArgument()).str();
+    llvm::SmallString<256> path(folder);
+    llvm::sys::path::append(path, name);
+    std::error_code error;
+    llvm::raw_fd_ostream out(path, error);
+    if (!error)
+      op->print(out, OpPrintingFlags().enableDebugInfo());
+  }
+
+private:
+  std::string folder;
+  int count = 0;
+};
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, CompileReport &report)
+      : options(options), report(report), context(MLIRContext::Threading::DISABLED) {
+    context.loadDialect<graph::GraphDialect, exec::ExecDialect>();
+    context.getDiagEngine().registerHandler([this](Diagnostic &diagnostic) {
+      auto &list = diagnostic.getSeverity() == DiagnosticSeverity::Error ? problems
+                                                                          : this->report.warnings;
+      list.push_back(diagnostic.str());
+      return success();
+    });
+  }
+
+  llvm::Error run();
+
+private:
+  llvm::Error findTargets();
+  llvm::Error runGraphPasses();
+  void chooseQuantization();
+  void stage(llvm::StringRef name, double done = 0) {
+    if (options.progress)
+      options.progress(name, done);
+  }
+
+  const CompileOptions &options;
+  CompileReport &report;
+  MLIRContext context;
+  std::vector<std::string> problems;
+  std::vector<const Target *> targets;
+  OwningOpRef<ModuleOp> module;
+};
+
+} // namespace
+
+llvm::Error Compilation::findTargets() {
+  for (const std::string &name : options.targets) {
+    llvm::Expected<const Target *> target = findTarget(name);
+    if (!target)
+      return target.takeError();
+    if (!llvm::is_contained(targets, *target))
+      targets.push_back(*target);
+  }
+  for (const Target *target : targets)
+    report.targets.push_back(target->name);
+  return llvm::Error::success();
+}
+
+void Compilation::chooseQuantization() {
+  report.parameters = 0;
+  for (auto weight : module->getOps<graph::WeightOp>())
+    report.parameters += cast<RankedTensorType>(weight.getType()).getNumElements();
+  report.quant = options.quant;
+  if (report.quant == "auto")
+    report.quant = report.parameters >= 500'000'000 ? "q4" : "q8";
+}
+
+llvm::Error Compilation::runGraphPasses() {
+  GraphOptions graphOptions;
+  graphOptions.format = report.quant;
+  for (const std::string &entry : options.overrides)
+    graphOptions.overrides.push_back(entry);
+  PassManager passes(&context);
+  if (!options.dumpFolder.empty()) {
+    if (std::error_code error = llvm::sys::fs::create_directories(options.dumpFolder))
+      return llvm::createStringError(error, options.dumpFolder + ": cannot be created");
+    passes.addInstrumentation(std::make_unique<DumpAfterEach>(options.dumpFolder));
+  }
+  buildGraphPipeline(passes, graphOptions);
+  if (succeeded(passes.run(*module)))
+    return llvm::Error::success();
+  return llvm::createStringError(options.model + ": " + llvm::join(problems, "\n"));
+}
+
+llvm::Error Compilation::run() {
+  static const char *const known[] = {"auto", "none", "q8", "q4"};
+  if (!llvm::is_contained(known, options.quant))
+    return llvm::createStringError("--quant " + options.quant + ": known are auto, none, q8, q4");
+  if (llvm::Error error = findTargets())
+    return error;
+
+  stage("import");
+  ImportOptions import;
+  import.maxTokens = options.maxTokens;
+  if (options.contextLength)
+    import.contextLength = options.contextLength;
+  import.cacheF16 = options.quant != "none";
+  auto imported = importModel(options.model, import, context);
+  if (!imported)
+    return imported.takeError();
+  module = std::move(*imported);
+  auto tokenizer = compileTokenizer(options.model);
+  if (!tokenizer)
+    return tokenizer.takeError();
+  chooseQuantization();
+
+  stage("passes");
+  if (llvm::Error error = runGraphPasses())
+    return error;
+
+  std::vector<KernelImage> images;
+  CodegenOptions codegen;
+  codegen.onlyKernel = options.onlyKernel;
+  for (const Target *target : targets) {
+    stage("codegen " + target->name, double(images.size()) / double(targets.size()));
+    auto image = generateCode(*module, *target, codegen);
+    if (!image)
+      return image.takeError();
+    images.push_back(std::move(*image));
+  }
+
+  stage("weights");
+  WriteOptions write;
+  write.threads = options.threads;
+  write.scales = options.plainScales ? ScaleChoice::AbsMax : ScaleChoice::Search;
+  write.progress = [&](uint64_t done, uint64_t total, llvm::StringRef) {
+    stage("weights", total ? double(done) / double(total) : 1);
+  };
+  return writeArtifact(*module, options.model, images, *tokenizer, options.output, write,
+                       report.written);
+}
+
+llvm::Error kiln::compileModel(const CompileOptions &options, CompileReport &report) {
+  return Compilation(options, report).run();
+}

@@ -1,0 +1,113 @@
+// kiln compile: from a model's folder to an artifact.
+#include "compiler/Pipeline.h"
+#include "compiler/tools/kiln/Commands.h"
+#include "compiler/tools/kiln/Progress.h"
+#include <nlohmann/json.hpp>
+
+using namespace kiln;
+
+namespace {
+struct CompileArguments {
+  CompileOptions options;
+  bool quiet = false, json = false;
+};
+} // namespace
+
+static std::string joined(const std::vector<std::string> &names) {
+  std::string text;
+  for (const std::string &name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+static void printReport(const CompileArguments &arguments, const CompileReport &report,
+                        double seconds) {
+  const WriteReport &written = report.written;
+  double worst = 0;
+  std::string worstName;
+  for (const WriteReport::Weight &weight : written.weights)
+    if (weight.relativeRmsError > worst) {
+      worst = weight.relativeRmsError;
+      worstName = weight.name;
+    }
+  if (arguments.json) {
+    nlohmann::ordered_json json = {{"output", arguments.options.output},
+                                   {"targets", report.targets},
+                                   {"quant", report.quant},
+                                   {"parameters", report.parameters},
+                                   {"total_bytes", written.totalBytes},
+                                   {"weight_bytes", written.weightBytes},
+                                   {"code_bytes", written.codeBytes},
+                                   {"tokenizer_bytes", written.tokenizerBytes},
+                                   {"program_bytes", written.programBytes},
+                                   {"seconds", seconds},
+                                   {"peak_resident_bytes", peakResidentBytes()},
+                                   {"worst_relative_rms_error", worst},
+                                   {"worst_weight", worstName},
+                                   {"warnings", report.warnings}};
+    std::printf("%s\n", json.dump(2).c_str());
+    return;
+  }
+  if (arguments.quiet)
+    return;
+  for (const std::string &warning : report.warnings)
+    std::fprintf(stderr, "kiln: warning: %s\n", warning.c_str());
+  std::fprintf(stderr,
+               "%s: %s = weights %s + code %s + tokenizer %s + program %s\n"
+               "%.1f M parameters at %s for %s, %.1f s, peak memory %s\n",
+               arguments.options.output.c_str(), formatBytes(written.totalBytes).c_str(),
+               formatBytes(written.weightBytes).c_str(), formatBytes(written.codeBytes).c_str(),
+               formatBytes(written.tokenizerBytes).c_str(),
+               formatBytes(written.programBytes).c_str(), double(report.parameters) / 1e6,
+               report.quant.c_str(), joined(report.targets).c_str(), seconds,
+               formatBytes(peakResidentBytes()).c_str());
+  if (!worstName.empty())
+    std::fprintf(stderr, "largest relative RMS error of a weight: %.4f (%s)\n", worst,
+                 worstName.c_str());
+}
+
+static int compile(CompileArguments &arguments) {
+  auto started = std::chrono::steady_clock::now();
+  Progress progress(arguments.quiet || arguments.json);
+  arguments.options.progress = [&](llvm::StringRef stage, double done) {
+    progress.update(stage.str(), done);
+  };
+  CompileReport report;
+  if (llvm::Error error = compileModel(arguments.options, report))
+    return reportFailure(llvm::toString(std::move(error)));
+  progress.finish();
+  printReport(arguments, report,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count());
+  return 0;
+}
+
+void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
+  auto arguments = std::make_shared<CompileArguments>();
+  CompileOptions &o = arguments->options;
+  CLI::App *command = app.add_subcommand("compile", "Compile a model into an artifact");
+  command->add_option("model", o.model, "Hugging Face folder")->required();
+  command->add_option("-o,--output", o.output, "The artifact to write")->required();
+  command->add_option("--target", o.targets, "Targets, comma-separated (see kiln targets)")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--quant", o.quant, "Weights: auto, none, q8 or q4")->capture_default_str();
+  command->add_option("--quant-override", o.overrides,
+                      "GLOB=FORMAT: the format of weights whose name matches; may be repeated");
+  command->add_option("--context", o.contextLength, "Context length; default: the model's");
+  command->add_option("--max-tokens", o.maxTokens, "Most tokens of one call")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
+  command->add_option("--threads", o.threads, "Threads that pack weights; default: all cores");
+  command->add_flag("--plain-scales", o.plainScales,
+                    "Scales from the largest weight instead of the search for the least error");
+  command->add_option("--only-kernel", o.onlyKernel,
+                      "Use only this entry of the kernel list, and the reference");
+  command->add_option("--dump-after-each", o.dumpFolder, "Write the IR after every stage there");
+  command->add_flag("--quiet", arguments->quiet, "No progress, no report");
+  command->add_flag("--json", arguments->json, "Report as JSON on stdout");
+  setExamples(*command,
+              "  kiln compile path/to/model -o model.kiln\n"
+              "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
+              "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n");
+  command->callback([arguments, &exitCode] { exitCode = compile(*arguments); });
+}

@@ -1,0 +1,99 @@
+// The aarch64 targets: base ARMv8-A and with dot products, as data; and their integer dot product.
+#include "codegen/Attention.h"
+#include "codegen/Contraction.h"
+#include "codegen/EmitSupport.h"
+#include "codegen/Target.h"
+#include "codegen/reference/Reference.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/BinaryFormat/ELF.h"
+
+using namespace mlir;
+using namespace kiln::emit;
+
+namespace kiln {
+
+// ---- sdot -----------------------------------------------------------------------------------
+
+/// Four registers of four lanes: lane i adds the products of four s8 codes and the four activations.
+static Value dotSdot(ImplicitLocOpBuilder &b, Value sum, Value codes, Value activations) {
+  constexpr int64_t width = 4, lanes = 16;
+  VectorType bytes = vectorOf(width * 4, b.getI8Type());
+  Value splat = vector::BitCastOp::create(b, bytes, broadcast(b, activations, width));
+  Value result = sum;
+  for (int64_t at = 0; at < lanes; at += width) {
+    auto slice = [&](Value v) -> Value {
+      return vector::ExtractStridedSliceOp::create(b, v, ArrayRef<int64_t>{at},
+                                                   ArrayRef<int64_t>{width}, ArrayRef<int64_t>{1});
+    };
+    Value part = slice(sum);
+    Value split = vector::BitCastOp::create(b, bytes, slice(codes));
+    part = LLVM::CallIntrinsicOp::create(b, part.getType(),
+                                         b.getStringAttr("llvm.aarch64.neon.sdot.v4i32.v16i8"),
+                                         ValueRange{part, split, splat})
+               .getResult(0);
+    result = vector::InsertStridedSliceOp::create(b, part, result, ArrayRef<int64_t>{at},
+                                                  ArrayRef<int64_t>{1});
+  }
+  return result;
+}
+
+static std::optional<std::string> refuseSdot(const Format &format, const Target &target) {
+  if (!llvm::is_contained(target.requiredFeatures, "dotprod"))
+    return "the target has no sdot";
+  if (format.kind == FormatKind::SymmetricInt && format.group == PreparedRows::kGroup)
+    return std::nullopt;
+  return ("weights are " + format.name + ", not integers in groups of 32").str();
+}
+
+static SmallVector<Value> emitSdot(ImplicitLocOpBuilder &b, const DotRequest &request) {
+  return emitGroupedIntegerDot(b, request, false, dotSdot);
+}
+
+extern const DotStrategy sdotDot;
+const DotStrategy sdotDot = {"sdot", RowKind::Int8, false, refuseSdot, emitSdot};
+
+// ---- Targets --------------------------------------------------------------------------------
+
+static constexpr KernelEmitter contractionSdot = contractionEmitter<sdotDot>("contraction-sdot");
+static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("contraction-fma");
+
+static llvm::ArrayRef<const KernelEmitter *> kernelList() {
+  // Best first, the reference last.
+  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionSdot,
+                                               &contractionFma, &loopsEmitter(),
+                                               &referenceEmitter()};
+  return kernels;
+}
+
+static const DotStrategy *const dots[] = {&sdotDot, &fmaDot};
+
+static Target makeTarget(std::string name, std::vector<std::string> features,
+                         std::vector<std::string> required) {
+  Target target;
+  target.name = std::move(name);
+  target.triple = "aarch64-unknown-linux-gnu";
+  target.cpu = "generic";
+  target.extraFeatures = std::move(features);
+  target.requiredFeatures = std::move(required);
+  target.elfMachine = llvm::ELF::EM_AARCH64;
+  target.vectorBits = 128;
+  target.rowTiles = {4, 2, 1};
+  target.rowBlock = 64;
+  target.kernels = kernelList();
+  target.dots = dots;
+  return target;
+}
+
+const Target &aarch64Base() {
+  static const Target target = makeTarget("aarch64", {"neon"}, {"neon"});
+  return target;
+}
+
+const Target &aarch64Dotprod() {
+  static const Target target =
+      makeTarget("aarch64-dotprod", {"neon", "dotprod"}, {"neon", "dotprod"});
+  return target;
+}
+
+} // namespace kiln

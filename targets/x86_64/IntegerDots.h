@@ -1,0 +1,16 @@
+// Integer dot products of x86-64.
+#ifndef KILN_TARGETS_X86_64_INTEGERDOTS_H
+#define KILN_TARGETS_X86_64_INTEGERDOTS_H
+
+#include "codegen/DotStrategy.h"
+
+namespace kiln {
+
+/// vpdpbusd: four u8 x s8 products added to an i32 lane. AVX512-VNNI or AVX-VNNI.
+extern const DotStrategy vpdpbusdDot;
+/// vpmaddubsw, vpmaddwd: the same sum in three instructions (six for 8-bit codes). AVX2 or AVX-512BW.
+extern const DotStrategy pmaddubswDot;
+
+} // namespace kiln
+
+#endif

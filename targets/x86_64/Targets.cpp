@@ -1,0 +1,84 @@
+// The x86-64 targets: AVX2 (v3) and AVX-512 (v4), each with and without VNNI, as data.
+#include "codegen/Attention.h"
+#include "codegen/Contraction.h"
+#include "codegen/Target.h"
+#include "codegen/reference/Reference.h"
+#include "targets/x86_64/IntegerDots.h"
+#include "llvm/BinaryFormat/ELF.h"
+
+namespace kiln {
+
+static constexpr KernelEmitter contractionVnni =
+    contractionEmitter<vpdpbusdDot>("contraction-vpdpbusd");
+static constexpr KernelEmitter contractionMadd =
+    contractionEmitter<pmaddubswDot>("contraction-pmaddubsw");
+static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("contraction-fma");
+
+static llvm::ArrayRef<const KernelEmitter *> kernelList() {
+  // Best first, the reference last.
+  static const KernelEmitter *const kernels[] = {
+    &attentionEmitter(), &contractionVnni, &contractionMadd,
+    &contractionFma,     &loopsEmitter(),  &referenceEmitter()};
+  return kernels;
+}
+
+static const DotStrategy *const dots[] = {&vpdpbusdDot, &pmaddubswDot, &fmaDot};
+
+static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
+                         llvm::ArrayRef<int64_t> rowTiles, std::vector<std::string> required) {
+  Target target;
+  target.name = std::move(name);
+  target.triple = "x86_64-unknown-linux-gnu";
+  target.cpu = std::move(cpu);
+  target.elfMachine = llvm::ELF::EM_X86_64;
+  target.vectorBits = vectorBits;
+  target.rowTiles.assign(rowTiles.begin(), rowTiles.end());
+  target.rowBlock = 64;
+  target.requiredFeatures = std::move(required);
+  target.kernels = kernelList();
+  target.dots = dots;
+  return target;
+}
+
+static const std::vector<std::string> v3Features = {"avx2", "bmi2", "f16c", "fma"};
+static const std::vector<std::string> v4Features = {"avx2",     "avx512bw", "avx512cd", "avx512dq",
+                                                    "avx512f",  "avx512vl", "bmi2",     "f16c",
+                                                    "fma"};
+
+static std::vector<std::string> with(std::vector<std::string> features, const char *extra) {
+  features.push_back(extra);
+  return features;
+}
+
+const Target &x86_64V3() {
+  static const Target target = makeTarget("x86-64-v3", "x86-64-v3", 256, {4, 2, 1}, v3Features);
+  return target;
+}
+
+const Target &x86_64V3Vnni() {
+  static const Target target = [] {
+    Target t = makeTarget("x86-64-v3-vnni", "x86-64-v3", 256, {4, 2, 1},
+                          with(v3Features, "avxvnni"));
+    t.extraFeatures = {"avxvnni"};
+    return t;
+  }();
+  return target;
+}
+
+const Target &x86_64V4() {
+  static const Target target =
+      makeTarget("x86-64-v4", "x86-64-v4", 512, {8, 4, 2, 1}, v4Features);
+  return target;
+}
+
+const Target &x86_64V4Vnni() {
+  static const Target target = [] {
+    Target t = makeTarget("x86-64-v4-vnni", "x86-64-v4", 512, {8, 4, 2, 1},
+                          with(v4Features, "avx512vnni"));
+    t.extraFeatures = {"avx512vnni"};
+    return t;
+  }();
+  return target;
+}
+
+} // namespace kiln
