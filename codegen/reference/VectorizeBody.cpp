@@ -27,7 +27,8 @@ Value kiln::emitElementwise(ImplicitLocOpBuilder &b, Operation *op, ValueRange o
   // Decompose a copy of the op aside, on parameters of one row each.
   Region aside;
   Block &block = aside.emplaceBlock();
-  OpBuilder builder = OpBuilder::atBlockBegin(&block);
+  OpBuilder builder(b.getContext()); // the region has no parent to ask for it
+  builder.setInsertionPointToStart(&block);
   Operation *copy = builder.clone(*op);
   auto row = RankedTensorType::get({1, 1}, b.getF32Type());
   for (OpOperand &operand : copy->getOpOperands())
