@@ -14,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -35,7 +36,7 @@ public:
     std::memset(data_.get(), 0, size);
   }
   explicit AlignedBytes(const Bytes &bytes) : AlignedBytes(bytes.size()) {
-    std::memcpy(data_.get(), bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), data_.get());
   }
   template <typename T = uint8_t> T *data() { return reinterpret_cast<T *>(data_.get()); }
   size_t size() const { return size_; }

@@ -20,7 +20,9 @@ extern "C" {
 
 #define KILN_ABI_VERSION 1
 
-/* Every buffer that the runtime hands to a kernel starts at a multiple of this many bytes. */
+/* States, weights, scratch and the arena start at multiples of this many bytes, and so do the
+ * offsets of bindings in every space. Inputs and outputs start where the caller's buffers do, at
+ * multiples of their element size. */
 #define KILN_BUFFER_ALIGNMENT 64
 
 typedef struct kiln_kernel_args {

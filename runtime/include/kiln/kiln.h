@@ -117,7 +117,8 @@ typedef struct kiln_memory_needs {
   uint64_t arena_bytes;             /* planned activations */
   uint64_t arena_lower_bound_bytes; /* the largest sum of buffers live at once, for reports */
   uint64_t scratch_bytes;           /* per worker */
-  uint64_t workspace_bytes;         /* what kiln_call wants: arena + scratch of `workers` workers */
+  uint64_t workspace_bytes;         /* what kiln_call wants: arena, scratch of `workers` workers, and the
+                                       evaluated plan */
 } kiln_memory_needs;
 kiln_status_t kiln_function_memory(const kiln_function_t *function, const int64_t *dims,
                                    uint32_t workers, kiln_memory_needs *needs, kiln_error *error);
