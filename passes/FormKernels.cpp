@@ -1,0 +1,315 @@
+// Turns a graph function of fused regions into a schedule of launches:
+//
+//   %q = graph.fused (%a = %x …) {…}   =>   exec.kernel @rms_norm_matmul_64x128 … {…}
+//                                           %q = exec.buffer …
+//                                           exec.launch @rms_norm_matmul_64x128(%x, …) -> (%q)
+//
+// Regions whose bodies are equal share a kernel: weights are parameters, and an attention's layer
+// moves from the body to the launch, so that the number of kernels does not grow with depth.
+// Buffers of the arena pad rows to 16 elements (64 bytes of f32); inputs and outputs are the
+// caller's and dense.
+#include "mlir/IR/IRMapping.h"
+#include "passes/Passes.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
+
+namespace kiln {
+#define GEN_PASS_DEF_FORMKERNELS
+#include "passes/Passes.h.inc"
+} // namespace kiln
+
+using namespace mlir;
+using namespace kiln;
+using graph::CacheType;
+
+static constexpr int64_t kRowMultiple = 16;
+
+/// Elements of one row: all dims but the leading one; of a vector one row is one element.
+static FailureOr<int64_t> getRowElements(Operation *op, RankedTensorType type) {
+  int64_t elements = 1;
+  for (int64_t extent : type.getShape().drop_front(type.getRank() ? 1 : 0))
+    if (ShapedType::isDynamic(extent))
+      return op->emitOpError() << "only the leading dim of a buffer may be dynamic, found " << type;
+    else if (llvm::MulOverflow(elements, extent, elements))
+      return op->emitOpError() << "a row of " << type << " is too large";
+  return elements;
+}
+
+/// Bytes of an activation whose rows are `stride` elements apart, as a map over the dims.
+static FailureOr<AffineMap> getBytes(Operation *op, RankedTensorType type, int64_t stride,
+                                     ArrayRef<graph::DimOp> dims) {
+  MLIRContext *context = op->getContext();
+  int64_t rowBytes = llvm::divideCeil(stride * type.getElementTypeBitWidth(), 8);
+  AffineExpr rows = getAffineConstantExpr(1, context);
+  if (FlatSymbolRefAttr symbol = graph::getRowSymbol(type)) {
+    const auto *dim = llvm::find_if(
+        dims, [&](graph::DimOp dim) { return dim.getSymNameAttr() == symbol.getAttr(); });
+    if (dim == dims.end())
+      return op->emitOpError() << "dim " << symbol << " is not declared";
+    rows = getAffineSymbolExpr(dim - dims.begin(), context);
+  } else if (type.getRank() > 0) {
+    if (type.isDynamicDim(0))
+      return op->emitOpError() << "a dynamic dim without a name: " << type;
+    rows = getAffineConstantExpr(type.getDimSize(0), context);
+  }
+  return AffineMap::get(0, dims.size(), rows * rowBytes, context);
+}
+
+// ---- Kernels ----------------------------------------------------------------------------------
+
+namespace {
+
+/// The kernels of a module, by content.
+class KernelTable {
+public:
+  KernelTable(ModuleOp module) : symbols(module), builder(module.getContext()) {
+    builder.setInsertionPointToEnd(module.getBody());
+  }
+
+  /// The symbol of the kernel that does what `kernel` does: itself, now in the module, or an equal
+  /// one, and `kernel` is erased.
+  FlatSymbolRefAttr add(exec::KernelOp kernel, StringRef name) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    kernel->print(stream, OpPrintingFlags().useLocalScope());
+    auto [entry, isNew] = byText.try_emplace(text);
+    if (!isNew) {
+      kernel->erase();
+      return entry->second;
+    }
+    kernel.setSymName(name);
+    builder.insert(kernel);
+    symbols.insert(kernel); // makes the name unique
+    return entry->second = FlatSymbolRefAttr::get(kernel.getSymNameAttr());
+  }
+
+private:
+  SymbolTable symbols;
+  OpBuilder builder;
+  llvm::StringMap<FlatSymbolRefAttr> byText;
+};
+
+/// A function as it is rewritten.
+class ScheduleBuilder {
+public:
+  ScheduleBuilder(graph::FuncOp func, KernelTable &kernels)
+      : func(func), kernels(kernels), dims(graph::getDeclaredDims(func->getParentOp())),
+        builder(func) {}
+  LogicalResult run();
+
+private:
+  LogicalResult declareInputs();
+  LogicalResult declareOutputs();
+  LogicalResult addLaunch(graph::FusedOp fused);
+  FailureOr<Value> getWrite(graph::FusedOp fused, Value result);
+  FailureOr<int64_t> getRowStride(Operation *op, Value value);
+
+  graph::FuncOp func;
+  KernelTable &kernels;
+  SmallVector<graph::DimOp> dims;
+  OpBuilder builder;
+  IRMapping values;                          // values of the graph function -> buffers
+  llvm::DenseMap<StringAttr, Value> weights; // declared weights
+};
+
+} // namespace
+
+/// Distinct op names in order of appearance and the extents of the head:
+/// rms_norm_matmul_64x128 (depth x columns), slice_rope_attention_8x64 (heads x head_dim).
+static std::string describeKernel(Block &body) {
+  llvm::SetVector<StringRef> names;
+  std::string extents;
+  for (Operation &op : body.without_terminator()) {
+    if (isa<graph::ConstantOp>(op))
+      continue;
+    names.insert(op.getName().stripDialect());
+    if (auto matmul = dyn_cast<graph::MatmulOp>(op)) {
+      ArrayRef<int64_t> weight = cast<RankedTensorType>(matmul.getWeight().getType()).getShape();
+      extents = (Twine(weight[1]) + "x" + Twine(weight[0])).str();
+    } else if (auto attention = dyn_cast<graph::AttentionOp>(op)) {
+      extents = (Twine(attention.getHeads()) + "x" + Twine(attention.getHeadDim())).str();
+    }
+  }
+  Operation *terminator = body.getTerminator();
+  if (extents.empty() && terminator->getNumOperands()) {
+    auto type = cast<RankedTensorType>(terminator->getOperand(0).getType());
+    SmallVector<std::string> parts;
+    for (int64_t extent : type.getShape().drop_front(type.getRank() ? 1 : 0))
+      parts.push_back(std::to_string(extent));
+    extents = llvm::join(parts, "x");
+  }
+  std::string name = llvm::join(names, "_");
+  return extents.empty() ? name : name + "_" + extents;
+}
+
+/// The region's inputs in the order in which the body first uses them.
+static SmallVector<BlockArgument> getUsedArguments(Block &body) {
+  llvm::SetVector<BlockArgument> used;
+  for (Operation &op : body)
+    for (Value operand : op.getOperands())
+      if (auto argument = dyn_cast<BlockArgument>(operand))
+        used.insert(argument);
+  return used.takeVector();
+}
+
+// ---- Schedules --------------------------------------------------------------------------------
+
+LogicalResult ScheduleBuilder::declareInputs() {
+  for (auto [i, argument] : llvm::enumerate(func.getArguments())) {
+    auto name = func.getArgAttrOfType<StringAttr>(i, "graph.name");
+    if (!name)
+      return func.emitOpError() << "argument " << i << " has no graph.name";
+    Value buffer;
+    if (isa<CacheType>(argument.getType()))
+      buffer = exec::StateOp::create(builder, argument.getLoc(), argument.getType(), name);
+    else
+      buffer = exec::InputOp::create(builder, argument.getLoc(), argument.getType(), name,
+                                     func.getArgAttrOfType<AffineMapAttr>(i, "graph.index_limit"));
+    values.map(argument, buffer);
+  }
+  return success();
+}
+
+LogicalResult ScheduleBuilder::declareOutputs() {
+  Operation *terminator = func.getBody().front().getTerminator();
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+    if (!value.getDefiningOp<graph::FusedOp>())
+      return terminator->emitOpError() << "result " << i << " is not computed by a region";
+    if (values.contains(value))
+      return terminator->emitOpError() << "result " << i << " is returned twice";
+    auto name = func.getResultAttrOfType<StringAttr>(i, "graph.name");
+    std::string text = name ? name.str() : "output" + std::to_string(i);
+    values.map(value, exec::OutputOp::create(builder, value.getLoc(), value.getType(), text));
+  }
+  return success();
+}
+
+/// Elements from one row of a value's buffer to the next; 0 for weights and caches.
+FailureOr<int64_t> ScheduleBuilder::getRowStride(Operation *op, Value value) {
+  Value buffer = values.lookup(value);
+  if (auto arena = buffer.getDefiningOp<exec::BufferOp>())
+    return int64_t(arena.getRowStride());
+  if (isa<exec::InputOp, exec::OutputOp>(buffer.getDefiningOp())) {
+    auto type = cast<RankedTensorType>(buffer.getType());
+    // A dense table with a dynamic second dim (the block table) has no constant stride.
+    if (type.getRank() > 1 && llvm::any_of(type.getShape().drop_front(), ShapedType::isDynamic))
+      return int64_t(0);
+    return getRowElements(op, type);
+  }
+  return int64_t(0);
+}
+
+/// The buffer that takes a region's result: an output, or a new one in the arena.
+FailureOr<Value> ScheduleBuilder::getWrite(graph::FusedOp fused, Value result) {
+  if (values.contains(result))
+    return values.lookup(result);
+  auto type = cast<RankedTensorType>(result.getType());
+  FailureOr<int64_t> elements = getRowElements(fused, type);
+  if (failed(elements))
+    return failure();
+  int64_t stride = type.getRank() < 2 ? *elements : int64_t(llvm::alignTo(*elements, kRowMultiple));
+  FailureOr<AffineMap> bytes = getBytes(fused, type, stride, dims);
+  if (failed(bytes))
+    return failure();
+  Value buffer =
+      exec::BufferOp::create(builder, fused.getLoc(), type, builder.getI64IntegerAttr(stride),
+                             AffineMapAttr::get(*bytes), AffineMapAttr());
+  values.map(result, buffer);
+  return buffer;
+}
+
+LogicalResult ScheduleBuilder::addLaunch(graph::FusedOp fused) {
+  Block &body = fused.getBody().front();
+  SmallVector<Value> reads, writes;
+  SmallVector<int64_t> strides, layers;
+  auto addStride = [&](Value value) -> LogicalResult {
+    FailureOr<int64_t> stride = getRowStride(fused, value);
+    if (failed(stride))
+      return failure();
+    strides.push_back(*stride);
+    return success();
+  };
+
+  OpBuilder detached(builder.getContext());
+  auto kernel = exec::KernelOp::create(detached, fused.getLoc(), "kernel", ArrayAttr(), {});
+  Block *kernelBody = detached.createBlock(&kernel.getBody());
+  IRMapping mapping;
+  llvm::MapVector<Value, int64_t> layerOf; // of each cache argument of the region
+  for (auto attention : body.getOps<graph::AttentionOp>()) {
+    auto [entry, isNew] = layerOf.insert({attention.getCache(), attention.getLayer()});
+    if (!isNew && entry->second != int64_t(attention.getLayer()))
+      return fused.emitOpError() << "uses two layers of one cache";
+  }
+  for (BlockArgument argument : getUsedArguments(body)) {
+    Value input = fused.getInputs()[argument.getArgNumber()];
+    if (auto use = input.getDefiningOp<graph::WeightRefOp>(); use && !values.contains(input)) {
+      Value &weight = weights[use.getWeightAttr().getAttr()];
+      if (!weight)
+        weight = exec::WeightOp::create(builder, use.getLoc(), use.getType(), use.getWeightAttr());
+      values.map(input, weight);
+    }
+    if (!values.contains(input))
+      return fused.emitOpError() << "reads a value that no region computes: " << input;
+    mapping.map(argument, kernelBody->addArgument(argument.getType(), fused.getLoc()));
+    reads.push_back(values.lookup(input));
+    if (isa<CacheType>(argument.getType()))
+      layers.push_back(layerOf.lookup(argument));
+    if (failed(addStride(input)))
+      return failure();
+  }
+  for (Value result : fused.getOutputs()) {
+    FailureOr<Value> write = getWrite(fused, result);
+    if (failed(write) || failed(addStride(result)))
+      return failure();
+    writes.push_back(*write);
+  }
+  for (Operation &op : body)
+    if (auto attention = dyn_cast<graph::AttentionOp>(detached.clone(op, mapping)))
+      attention.setLayer(0);
+  SmallVector<StringRef> dimNames;
+  for (graph::DimOp dim : dims)
+    dimNames.push_back(dim.getSymName());
+  kernel.setDimsAttr(builder.getStrArrayAttr(dimNames));
+  kernel.setRowStrides(strides);
+
+  FlatSymbolRefAttr symbol = kernels.add(kernel, describeKernel(body));
+  exec::LaunchOp::create(builder, fused.getLoc(), symbol, reads, writes,
+                         builder.getDenseI64ArrayAttr(layers));
+  return success();
+}
+
+LogicalResult ScheduleBuilder::run() {
+  SmallVector<Attribute> bounds;
+  for (graph::DimOp dim : dims)
+    bounds.push_back(exec::DimBoundsAttr::get(builder.getContext(), dim.getSymName(), dim.getMin(),
+                                              dim.getMax()));
+  auto schedule =
+      exec::FuncOp::create(builder, func.getLoc(), func.getSymNameAttr(),
+                           builder.getArrayAttr(bounds), AffineMapAttr(), AffineMapAttr());
+  builder.createBlock(&schedule.getBody());
+  if (failed(declareInputs()) || failed(declareOutputs()))
+    return failure();
+  for (Operation &op : func.getBody().front().without_terminator()) {
+    if (isa<graph::WeightRefOp>(op))
+      continue;
+    auto fused = dyn_cast<graph::FusedOp>(op);
+    if (!fused)
+      return op.emitOpError() << "is in no region; run fuse-regions first";
+    if (failed(addLaunch(fused)))
+      return failure();
+  }
+  func.erase();
+  return success();
+}
+
+namespace {
+struct FormKernels : kiln::impl::FormKernelsBase<FormKernels> {
+  void runOnOperation() override {
+    KernelTable kernels(getOperation());
+    for (auto func : llvm::make_early_inc_range(getOperation().getOps<graph::FuncOp>()))
+      if (failed(ScheduleBuilder(func, kernels).run()))
+        return signalPassFailure();
+  }
+};
+} // namespace
