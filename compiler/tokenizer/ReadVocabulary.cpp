@@ -190,6 +190,16 @@ void readAddedTokens(const JsonObject &root, TokenizerTables &tables, const Ids 
       }
     if (token.searched.empty())
       object.problem("'" + token.content + "' is empty after normalization");
+    if (token.searched != token.content) {
+      // The library decodes such a token to its normalized text, also where the vocabulary has it.
+      size_t first = 0;
+      decodeUtf8(token.content, first);
+      if (known != ids.end() && (tables.ignoreMerges || first == token.content.size()))
+        object.problem("'" + token.content +
+                       "': a vocabulary entry that normalization changes is not supported");
+      tables.tokens[token.id] = token.searched;
+      tables.inVocabulary[token.id] = false;
+    }
     auto [it, inserted] = seen.try_emplace(token.content, tables.addedTokens.size());
     if (inserted)
       tables.addedTokens.push_back(std::move(token));
