@@ -1,7 +1,9 @@
-// The artifact says what the module says, is the same every time, and a failed write leaves nothing.
+// The artifact says what the module says, is the same every time, and a failed write leaves
+// nothing.
 #include "SmallProgram.h"
 #include "compiler/artifact/ExprFromAffine.h"
 #include "kiln/artifact.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include <csignal>
 #include <sys/resource.h>
 
@@ -71,8 +73,8 @@ struct Written {
     options.threads = threads;
     std::vector<uint8_t> tokenizer = {1, 2, 3};
     KernelImage image = smallImage(module.get().getContext());
-    if (llvm::Error error = writeArtifact(module.get(), folder.path, image, tokenizer, path,
-                                          options, report))
+    if (llvm::Error error =
+            writeArtifact(module.get(), folder.path, image, tokenizer, path, options, report))
       return llvm::toString(std::move(error));
     return "";
   }

@@ -18,11 +18,13 @@ int main(int argc, char **argv) {
   for (uint64_t &word : words)
     word = (random() & 0x8FFF8FFF8FFF8FFFull) | 0x2000200020002000ull; // |x| in 0.0078 .. 0.12
   folder.write("w.bin", words);
-  TestModule module(llvm::formatv(
-      "graph.weight @w : tensor<{0}x{1}xf32> from [#graph.source<\"w.bin\", \"w\", offset = 0, "
-      "\"f16\", [{2}, {3}]>] {4} as \"{5}\" \"panel16\"",
-      rows, depth, transpose ? depth : rows, transpose ? rows : depth,
-      transpose ? "via [#graph.transpose]" : "", argv[1]).str());
+  TestModule module(
+      llvm::formatv(
+          "graph.weight @w : tensor<{0}x{1}xf32> from [#graph.source<\"w.bin\", \"w\", offset = 0, "
+          "\"f16\", [{2}, {3}]>] {4} as \"{5}\" \"panel16\"",
+          rows, depth, transpose ? depth : rows, transpose ? rows : depth,
+          transpose ? "via [#graph.transpose]" : "", argv[1])
+          .str());
   WeightPacker packer(folder.path, {unsigned(atoi(argv[4])), ScaleChoice::Search});
   for (int run = 0; run < 3; ++run) {
     auto start = std::chrono::steady_clock::now();

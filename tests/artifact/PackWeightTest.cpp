@@ -1,5 +1,5 @@
-// Packed weights read back element by element, at the places that ir/PanelLayout.h gives, are what the
-// sources say: every format, transposed and joined sources, shapes that fill no panel.
+// Packed weights read back element by element, at the places that ir/PanelLayout.h gives, are what
+// the sources say: every format, transposed and joined sources, shapes that fill no panel.
 #include "TestModule.h"
 #include "compiler/artifact/ConvertElements.h"
 #include "compiler/artifact/WeightPacker.h"
@@ -179,8 +179,8 @@ TEST(PackWeight, TransposesAndJoins) {
       Matrix first = randomMatrix(rows, depth, 1), second = randomMatrix(rows + 7, depth, 2);
       Matrix both = joined(first, second);
       std::string plain = sources.add(first, "f16") + ", " + sources.add(second, "f32");
-      std::string across = sources.add(transposed(first), "f32") + ", " +
-                           sources.add(transposed(second), "f16");
+      std::string across =
+          sources.add(transposed(first), "f32") + ", " + sources.add(transposed(second), "f16");
       struct {
         const Matrix expected;
         std::string sources, transforms;

@@ -1,7 +1,7 @@
-// What symmetric quantization promises: codes are the nearest under the stored scale, the search beats
-// plain absmax, and what a format cannot express is refused.
-#include "compiler/artifact/ConvertElements.h"
+// What symmetric quantization promises: codes are the nearest under the stored scale, the search
+// beats plain absmax, and what a format cannot express is refused.
 #include "compiler/artifact/QuantizeSymmetric.h"
+#include "compiler/artifact/ConvertElements.h"
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
@@ -25,8 +25,8 @@ using Quantizer = bool (*)(const float *, int64_t, uint8_t *, uint16_t *, ErrorS
 
 Quantized quantize(Quantizer quantizer, const std::vector<float> &values) {
   Quantized result;
-  result.fits = quantizer(values.data(), kGroups, result.codes.data(), result.scales.data(),
-                          &result.sums);
+  result.fits =
+      quantizer(values.data(), kGroups, result.codes.data(), result.scales.data(), &result.sums);
   return result;
 }
 
@@ -81,7 +81,8 @@ TEST(QuantizeSymmetric, SearchLosesInNoGroup) {
 }
 
 TEST(QuantizeSymmetric, ErrorsStayInBounds) {
-  // Half a step is 1/254 of the largest value with 8 bits; a gaussian group of 32 peaks near 2.1 sigma.
+  // Half a step is 1/254 of the largest value with 8 bits; a gaussian group of 32 peaks near 2.1
+  // sigma.
   Quantized q8 = quantize(quantizePanelQ8, gaussian(0.02f));
   EXPECT_LT(relativeError(q8.sums), 0.006);
   Quantized q4 = quantize(quantizePanelQ4Search, gaussian(0.02f));

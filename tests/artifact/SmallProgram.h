@@ -1,5 +1,5 @@
-// A planned module of one kernel and two launches, and the image that implements it: what the writer
-// and the loader are tried on.
+// A planned module of one kernel and two launches, and the image that implements it: what the
+// writer and the loader are tried on.
 #ifndef KILN_TESTS_ARTIFACT_SMALLPROGRAM_H
 #define KILN_TESTS_ARTIFACT_SMALLPROGRAM_H
 

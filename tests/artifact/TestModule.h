@@ -33,9 +33,7 @@ private:
 /// A folder that goes with the object.
 class TestFolder {
 public:
-  TestFolder() {
-    EXPECT_FALSE(llvm::sys::fs::createUniqueDirectory("kiln-artifact-test", path));
-  }
+  TestFolder() { EXPECT_FALSE(llvm::sys::fs::createUniqueDirectory("kiln-artifact-test", path)); }
   ~TestFolder() { llvm::sys::fs::remove_directories(path); }
 
   std::string file(llvm::StringRef name) const {
