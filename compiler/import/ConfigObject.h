@@ -33,6 +33,7 @@ public:
   /// getInteger for a key that must be there.
   std::optional<int64_t> requireInteger(llvm::StringRef key, int64_t min, int64_t max) const;
 
+  const Problems &getProblems() const { return *problems; }
   /// Adds "file: key: text".
   void fail(llvm::StringRef key, const llvm::Twine &text) const;
   /// The value as text for a message.

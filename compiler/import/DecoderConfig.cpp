@@ -14,6 +14,10 @@ static constexpr int64_t mostLayers = 1024, mostHeads = 4096, longestHead = 1024
                          widestHidden = 1 << 18, widestMlp = 1 << 20, mostTokens = 1 << 24,
                          longestContext = 1 << 24;
 
+// In place of a value that could not be read: what depends on it is not checked, so that one
+// problem is reported once.
+static constexpr int64_t unknown = 0;
+
 static std::optional<Activation> findActivation(StringRef name) {
   return StringSwitch<std::optional<Activation>>(name)
       .Cases({"silu", "swish"}, Activation::Silu)
@@ -45,7 +49,7 @@ public:
 
 private:
   void readSizes() {
-    result.hidden = config.requireInteger(keys.hiddenSize, 1, widestHidden).value_or(1);
+    result.hidden = config.requireInteger(keys.hiddenSize, 1, widestHidden).value_or(unknown);
     result.layers = config.requireInteger(keys.layers, 1, mostLayers).value_or(1);
     result.vocabulary = config.requireInteger("vocab_size", 1, mostTokens).value_or(1);
     if (family.intermediateFactor && !config.has(keys.intermediateSize))
@@ -55,22 +59,18 @@ private:
   }
 
   void readHeads() {
-    result.heads = config.requireInteger(keys.heads, 1, mostHeads).value_or(1);
-    result.kvHeads = result.heads;
-    if (!keys.kvHeads.empty())
-      result.kvHeads = config.getInteger(keys.kvHeads, 1, mostHeads).value_or(result.heads);
-    if (result.heads % result.kvHeads != 0)
+    result.heads = config.requireInteger(keys.heads, 1, mostHeads).value_or(unknown);
+    result.kvHeads = config.getInteger(keys.kvHeads, 1, mostHeads).value_or(result.heads);
+    if (result.kvHeads != unknown && result.heads % result.kvHeads != 0)
       config.fail(keys.kvHeads, "expected a divisor of " + keys.heads + " (" + Twine(result.heads) +
                                     "), found " + Twine(result.kvHeads));
-    result.headDim = 0;
-    if (!keys.headDim.empty())
-      result.headDim = config.getInteger(keys.headDim, 1, longestHead).value_or(0);
-    if (result.headDim != 0)
+    result.headDim = config.getInteger(keys.headDim, 1, longestHead).value_or(unknown);
+    if (result.headDim != unknown || result.hidden == unknown || result.heads == unknown)
       return;
     if (result.hidden % result.heads != 0)
       config.fail(keys.heads, "expected a divisor of " + keys.hiddenSize + " (" +
                                   Twine(result.hidden) + "), found " + Twine(result.heads));
-    result.headDim = std::max<int64_t>(1, result.hidden / result.heads);
+    result.headDim = result.hidden / result.heads;
     if (result.headDim > longestHead)
       config.fail(keys.heads, "expected heads of at most " + Twine(longestHead) +
                                   " elements, found " + Twine(result.headDim));
@@ -84,8 +84,6 @@ private:
       config.fail(keys.contextLength, "expected a requested context of 1 to " +
                                           Twine(result.modelContextLength) + ", found " +
                                           Twine(result.contextLength));
-    if (keys.slidingWindow.empty())
-      return;
     bool used = config.getBool("use_sliding_window").value_or(true);
     std::optional<int64_t> window = config.getInteger(keys.slidingWindow, 1, INT64_MAX);
     if (used && window && *window < result.contextLength)
@@ -119,11 +117,9 @@ private:
 
   void readRotary() {
     RotaryConfig &rotary = result.rotary;
-    double part = 1;
-    if (!keys.partialRotary.empty())
-      part = config.getNumber(keys.partialRotary, 0, 1).value_or(1);
+    double part = config.getNumber(keys.partialRotary, 0, 1).value_or(1);
     rotary.rotaryDim = int64_t(double(result.headDim) * part);
-    if (rotary.rotaryDim < 2 || rotary.rotaryDim % 2 != 0)
+    if (result.headDim != unknown && (rotary.rotaryDim < 2 || rotary.rotaryDim % 2 != 0))
       config.fail(keys.headDim, "expected heads of an even number of rotated elements, found " +
                                     Twine(rotary.rotaryDim) + " of " + Twine(result.headDim));
     rotary.theta = config.getNumber(keys.ropeTheta, 1, 1e12).value_or(rotary.theta);
@@ -157,8 +153,7 @@ private:
 } // namespace
 
 std::optional<DecoderConfig> kiln::readDecoderConfig(const ConfigObject &config,
-                                                     std::optional<int64_t> contextLength,
-                                                     Problems &problems) {
+                                                     std::optional<int64_t> contextLength) {
   std::optional<std::string> modelType = config.getString("model_type");
   const Family *family = modelType ? findFamily(*modelType) : nullptr;
   if (!family) {
@@ -166,8 +161,9 @@ std::optional<DecoderConfig> kiln::readDecoderConfig(const ConfigObject &config,
                 "expected one of " + listModelTypes() + ", found " + config.print("model_type"));
     return std::nullopt;
   }
-  size_t before = problems.size();
+  size_t before = config.getProblems().getAdded();
   DecoderConfig result = DecoderConfigReader(config, *family).read(contextLength);
   result.modelType = *modelType;
-  return problems.size() == before ? std::optional(std::move(result)) : std::nullopt;
+  return config.getProblems().getAdded() == before ? std::optional(std::move(result))
+                                                   : std::nullopt;
 }

@@ -29,8 +29,7 @@ struct DecoderConfig {
 
 /// Reads config.json. `contextLength` shortens the model's context. On any problem gives nothing.
 std::optional<DecoderConfig> readDecoderConfig(const ConfigObject &config,
-                                               std::optional<int64_t> contextLength,
-                                               Problems &problems);
+                                               std::optional<int64_t> contextLength);
 
 /// What generation_config.json, config.json and tokenizer_config.json say about generating text.
 struct GenerationConfig {

@@ -63,15 +63,19 @@ static void checkOptions(const ImportOptions &options, Problems &problems) {
                  Twine(options.pageSize));
 }
 
-/// The folder's own name, for a folder given as "." too.
-static std::string nameFolder(StringRef folder) {
+/// The last part of the model's own name, else the folder's name, for a folder given as "." too.
+static std::string nameModel(StringRef folder, const ConfigObject &config) {
+  std::string given = config.getString("_name_or_path").value_or("");
+  StringRef last = llvm::sys::path::filename(StringRef(given).rtrim("/\\"));
+  if (!last.empty() && last != "." && last != "..")
+    return printable(last);
   SmallString<128> path(folder);
   if (std::error_code code = llvm::sys::fs::make_absolute(path))
     return folder.str();
   llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
   while (path.size() > 1 && llvm::sys::path::is_separator(path.back()))
     path.pop_back();
-  return llvm::sys::path::filename(path).str();
+  return printable(llvm::sys::path::filename(path));
 }
 
 /// `license:` of the front matter of a model card, or nothing.
@@ -101,7 +105,7 @@ static DictionaryAttr buildFacts(StringRef folder, const FolderConfig &read,
   };
   uint64_t configHash = llvm::xxHash64(read.text);
   add("architecture", config.modelType);
-  add("name", printable(nameFolder(folder)));
+  add("name", nameModel(folder, *read.config));
   add("context_length", Twine(config.contextLength));
   add("layers", Twine(config.layers));
   add("hidden_size", Twine(config.hidden));
@@ -156,7 +160,7 @@ kiln::importModel(StringRef folder, const ImportOptions &options, MLIRContext &c
   std::optional<ModelTensors> tensors = readModelTensors(folder, problems);
   std::optional<DecoderConfig> config;
   if (read.config)
-    config = readDecoderConfig(*read.config, options.contextLength, problems);
+    config = readDecoderConfig(*read.config, options.contextLength);
 
   // Sound config and sound files: do they agree?
   DecoderPlan plan;
@@ -177,7 +181,7 @@ kiln::importModel(StringRef folder, const ImportOptions &options, MLIRContext &c
   (*module)->setAttr("graph.language_model",
                      buildLanguageModel(*config, generation, options, context));
   for (const std::string &warning : generation.warnings)
-    emitWarning(NameLoc::get(StringAttr::get(&context, printable(nameFolder(folder)))), warning);
+    emitWarning(NameLoc::get(StringAttr::get(&context, printable(folder))), warning);
   if (failed(verify(*module)))
     return llvm::createStringError(llvm::inconvertibleErrorCode(),
                                    "the imported module of %s does not verify",

@@ -14,7 +14,7 @@ static std::optional<DecoderConfig> read(const json &config, std::string &text,
   auto object = ConfigObject::parse("config.json", config.dump(), problems);
   std::optional<DecoderConfig> result;
   if (object)
-    result = readDecoderConfig(*object, context, problems);
+    result = readDecoderConfig(*object, context);
   text.clear();
   for (const std::string &line : problems.getLines())
     text += (text.empty() ? "" : "\n") + line;
@@ -26,7 +26,8 @@ static std::string readPatched(const char *patch, std::optional<int64_t> context
   json config = TinyModel::llama().config;
   config.merge_patch(json::parse(patch));
   std::string text;
-  EXPECT_EQ(read(config, text, context).has_value(), text.empty());
+  bool sound = read(config, text, context).has_value();
+  EXPECT_EQ(sound, text.empty());
   return text;
 }
 
@@ -90,9 +91,10 @@ TEST(Config, SlidingWindowShorterThanTheContextIsRefused) {
   EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":100})"), "");
   EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":null})"), "");
   EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":40})", 40), "");
-  EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":40})"),
-            "config.json: sliding_window: expected no window shorter than the context of 100, found "
-            "40: attention reaches the whole context; compile with a context of at most 40");
+  EXPECT_EQ(
+      readPatched(R"({"model_type":"mistral","sliding_window":40})"),
+      "config.json: sliding_window: expected no window shorter than the context of 100, found "
+      "40: attention reaches the whole context; compile with a context of at most 40");
 }
 
 TEST(Config, RequestedContextMustFitTheModel) {
@@ -155,8 +157,9 @@ TEST(Config, Gpt2VariantsThatTheGraphDoesNotComputeAreRefused) {
   config["scale_attn_by_inverse_layer_idx"] = true;
   std::string text;
   EXPECT_FALSE(read(config, text));
-  EXPECT_EQ(text, "config.json: scale_attn_by_inverse_layer_idx: expected false, found true: scores "
-                  "are not scaled by layer");
+  EXPECT_EQ(text,
+            "config.json: scale_attn_by_inverse_layer_idx: expected false, found true: scores "
+            "are not scaled by layer");
 }
 
 TEST(Config, DeepJsonIsRefused) {
@@ -202,6 +205,5 @@ TEST(Generation, TokensOutsideTheVocabularyAreLeftOutWithAWarning) {
   GenerationConfig got = readGeneration({{"bos_token_id", 50256}}, json::object(), problems);
   EXPECT_FALSE(got.bosToken);
   ASSERT_EQ(got.warnings.size(), 1u);
-  EXPECT_EQ(got.warnings[0],
-            "bos_token_id: 50256 is outside the vocabulary of 32 and is left out");
+  EXPECT_EQ(got.warnings[0], "bos_token_id: 50256 is outside the vocabulary of 32 and is left out");
 }

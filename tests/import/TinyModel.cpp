@@ -79,12 +79,18 @@ std::string kiln::testing::packSafetensors(const std::vector<TinyTensor> &tensor
 
 TinyModel TinyModel::llama(int layers, const std::string &dtype) {
   TinyModel model;
-  model.config = {{"model_type", "llama"},       {"hidden_size", 16},
-                  {"num_hidden_layers", layers}, {"num_attention_heads", 4},
-                  {"num_key_value_heads", 2},    {"intermediate_size", 24},
-                  {"vocab_size", 32},            {"max_position_embeddings", 100},
-                  {"rms_norm_eps", 1e-5},        {"hidden_act", "silu"},
-                  {"bos_token_id", 1},           {"eos_token_id", 2}};
+  model.config = {{"model_type", "llama"},
+                  {"hidden_size", 16},
+                  {"num_hidden_layers", layers},
+                  {"num_attention_heads", 4},
+                  {"num_key_value_heads", 2},
+                  {"intermediate_size", 24},
+                  {"vocab_size", 32},
+                  {"max_position_embeddings", 100},
+                  {"rms_norm_eps", 1e-5},
+                  {"hidden_act", "silu"},
+                  {"bos_token_id", 1},
+                  {"eos_token_id", 2}};
   model.tensors = {{"model.embed_tokens.weight", dtype, {32, 16}}};
   for (int i = 0; i < layers; ++i) {
     std::string layer = "model.layers." + std::to_string(i) + ".";
@@ -108,8 +114,9 @@ TinyModel TinyModel::llama(int layers, const std::string &dtype) {
 
 TinyModel TinyModel::gpt2(int layers, const std::string &prefix) {
   TinyModel model;
-  model.config = {{"model_type", "gpt2"}, {"n_embd", 16},      {"n_layer", layers},
-                  {"n_head", 4},          {"n_inner", nullptr}, {"n_positions", 64},
+  model.config = {{"model_type", "gpt2"}, {"n_embd", 16},
+                  {"n_layer", layers},    {"n_head", 4},
+                  {"n_inner", nullptr},   {"n_positions", 64},
                   {"vocab_size", 32},     {"layer_norm_epsilon", 1e-5}};
   auto add = [&](const std::string &name, std::vector<int64_t> shape) {
     model.tensors.push_back({prefix + name, "F32", std::move(shape)});
