@@ -85,15 +85,15 @@ TEST(BadFolder, IndexAndShardsMustAgree) {
   model.write(folder, 2);
   json index;
   std::ifstream(folder.path("model.safetensors.index.json")) >> index;
-  index["weight_map"]["model.norm.weight"] = "model-1.safetensors"; // it is in the other
+  index["weight_map"]["model.norm.weight"] = "model-2.safetensors"; // it is in the other
   index["weight_map"]["more"] = "model-1.safetensors";
   index["weight_map"].erase("lm_head.weight");
   folder.write("model.safetensors.index.json", index.dump());
   EXPECT_EQ(
       importError(folder),
       "3 problems\n"
-      "  model-1.safetensors: model.norm.weight: expected here by model.safetensors.index.json, "
-      "found in model-2.safetensors\n"
+      "  model-2.safetensors: model.norm.weight: expected here by model.safetensors.index.json, "
+      "found in model-1.safetensors\n"
       "  model-1.safetensors: more: expected here by model.safetensors.index.json, found "
       "nowhere\n"
       "  model-2.safetensors: lm_head.weight: is not in model.safetensors.index.json");
