@@ -60,7 +60,7 @@ KILN_INLINE F32x16 roundScale(F32x16 scale) {
   I32x16 normal = (magnitude + 0xFFF + ((magnitude >> 13) & 1)) & ~0x1FFF;
   // Adding 0.5 leaves a last bit of 2^-24, that of an f16 denormal.
   I32x16 denormal = bitsOf((ofBits(magnitude) + 0.5f) - 0.5f);
-  denormal = (denormal == 0) & (magnitude != 0) ? bitsOf(0x1p-24f - F32x16{}) : denormal;
+  denormal = ((denormal == 0) & (magnitude != 0)) ? bitsOf(0x1p-24f - F32x16{}) : denormal;
   return ofBits(sign | (magnitude < 0x38800000 /* 2^-14 */ ? denormal : normal));
 }
 
