@@ -221,27 +221,3 @@ LogicalResult kiln::lowerTiles(Operation *root, const Target &target) {
   lowering.eraseLowered();
   return success();
 }
-
-namespace {
-struct LowerTilesPass : PassWrapper<LowerTilesPass, OperationPass<>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerTilesPass)
-  explicit LowerTilesPass(const Target &target) : target(target) {}
-  StringRef getArgument() const override { return "lower-tiles"; }
-  StringRef getDescription() const override {
-    return "Lower tile ops of static height to vectors";
-  }
-  void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<arith::ArithDialect, math::MathDialect, vector::VectorDialect,
-                    LLVM::LLVMDialect>();
-  }
-  void runOnOperation() override {
-    if (failed(lowerTiles(getOperation(), target)))
-      signalPassFailure();
-  }
-  const Target &target;
-};
-} // namespace
-
-std::unique_ptr<Pass> kiln::createLowerTilesPass(const Target &target) {
-  return std::make_unique<LowerTilesPass>(target);
-}

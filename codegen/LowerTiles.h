@@ -3,7 +3,6 @@
 #define KILN_CODEGEN_LOWERTILES_H
 
 #include "mlir/IR/Operation.h"
-#include "mlir/Pass/Pass.h"
 
 namespace kiln {
 
@@ -13,8 +12,6 @@ struct Target;
 /// vector<16xf32> operation per row. Requires that split-dynamic-loops has run: a tile whose height
 /// is still dynamic is an error.
 mlir::LogicalResult lowerTiles(mlir::Operation *root, const Target &target);
-
-std::unique_ptr<mlir::Pass> createLowerTilesPass(const Target &target);
 
 } // namespace kiln
 

@@ -46,8 +46,9 @@ struct ExpandMathPass : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
 } // namespace
 
 LogicalResult kiln::lowerToLLVM(ModuleOp kernels, const Target &target) {
+  if (failed(lowerTiles(kernels, target)))
+    return failure();
   PassManager passes(kernels.getContext());
-  passes.addPass(createLowerTilesPass(target));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   passes.addPass(std::make_unique<ExpandMathPass>());

@@ -10,6 +10,7 @@
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -156,6 +157,26 @@ FailureOr<Value> OneRow::row(Value value, Value row) {
   return result;
 }
 
+/// Row `row` of a tensor, element by element: a slice at an address known only at run time would
+/// need affine arithmetic in the lowering.
+static Value copyRow(ImplicitLocOpBuilder &b, Value tensor, RankedTensorType one, Value row) {
+  Value first = arith::IndexCastOp::create(b, b.getIndexType(), row);
+  Value empty = tensor::EmptyOp::create(b, one, ValueRange{});
+  unsigned rank = one.getRank();
+  SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(b, one, ValueRange{}, empty,
+                                   ArrayRef<AffineMap>{b.getMultiDimIdentityMap(rank)}, iterators,
+                                   [&](OpBuilder &inner, Location loc, ValueRange) {
+                                     SmallVector<Value> place{first};
+                                     if (rank == 2)
+                                       place.push_back(linalg::IndexOp::create(inner, loc, 1));
+                                     Value element =
+                                         tensor::ExtractOp::create(inner, loc, tensor, place);
+                                     linalg::YieldOp::create(inner, loc, element);
+                                   })
+      .getResult(0);
+}
+
 FailureOr<Value> OneRow::build(Value value, Value row) {
   ImplicitLocOpBuilder &b = frame.builder();
   RankedTensorType type = tensorType(value), one = oneRowOf(type);
@@ -169,14 +190,7 @@ FailureOr<Value> OneRow::build(Value value, Value row) {
     FailureOr<Value> all = whole(value);
     if (failed(all))
       return failure();
-    Value first = arith::IndexCastOp::create(b, b.getIndexType(), row);
-    OpFoldResult unit = b.getIndexAttr(1), zero = b.getIndexAttr(0);
-    SmallVector<OpFoldResult> offsets{first}, sizes{unit}, strides(type.getRank(), unit);
-    if (type.getRank() == 2) {
-      offsets.push_back(zero);
-      sizes.push_back(b.getIndexAttr(type.getDimSize(1)));
-    }
-    return tensor::ExtractSliceOp::create(b, one, *all, offsets, sizes, strides).getResult();
+    return copyRow(b, *all, one, row);
   }
   if (auto gather = dyn_cast<graph::GatherOp>(op)) {
     FailureOr<Value> picked = index(gather.getRows(), row);

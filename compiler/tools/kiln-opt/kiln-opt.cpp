@@ -1,5 +1,6 @@
 // Runs any pass of the compiler on textual IR: kiln-opt --pass-pipeline='…' file.mlir, or
 // kiln-opt --fuse-regions file.mlir.
+#include "codegen/CodegenPasses.h"
 #include "ir/Exec/ExecDialect.h"
 #include "ir/Graph/GraphDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -16,6 +17,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "passes/Pipelines.h"
+#include "targets/Targets.h"
 
 using namespace mlir;
 
@@ -27,8 +29,11 @@ static void registerDialects(DialectRegistry &registry) {
                   tensor::TensorDialect, vector::VectorDialect>();
 }
 
-/// The passes of each library, one line for each; code generation's belong here too.
-static void registerPasses() { kiln::registerKilnPassesAndPipelines(); }
+/// The passes of each library, one line for each.
+static void registerPasses() {
+  kiln::registerKilnPassesAndPipelines();
+  kiln::registerCodegenPasses(kiln::findTarget);
+}
 
 int main(int argc, char **argv) {
   DialectRegistry registry;

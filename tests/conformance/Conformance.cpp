@@ -1,0 +1,227 @@
+// Compares every entry of a target's kernel list with the reference lowering, case by case and for
+// many row counts, and says which entry took what.
+//
+// Bounds. Kernels that keep activations in f32 differ from the reference by the order of sums: 1e-4
+// of the result's size. Kernels that round activations to 8 bits (scale max|x|/127 over 32
+// elements) make an error of at most scale/2 for each, which over random signs is a relative RMS
+// error near 1 / (2 sqrt(3)) * (max / rms) / 127, about 0.4 % for uniform values; 1.5 % is the
+// bound for one matmul of few outputs, twice that for a product of two. A row's result must also be
+// the same bits whatever rows are beside it.
+#include "Conformance.h"
+#include "TargetImage.h"
+#include "targets/Targets.h"
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+
+using namespace kiln;
+using namespace kiln::test;
+
+// ---- Buffers --------------------------------------------------------------------------------
+
+std::string kiln::test::rowsType(int64_t columns, const std::string &dim) {
+  return "tensor<?x" + std::to_string(columns) + "xf32, #graph.dims<@" + dim + ">>";
+}
+std::string kiln::test::indexType(const std::string &dim) {
+  return "tensor<?xi32, #graph.dims<@" + dim + ">>";
+}
+std::string kiln::test::vectorType(int64_t size) {
+  return "tensor<" + std::to_string(size) + "xf32, #graph.stored<\"f32\", \"rows\">>";
+}
+int64_t kiln::test::paddedColumns(int64_t columns) { return (columns + 15) / 16 * 16; }
+
+static Buffer<uint8_t> fromFloats(const std::vector<float> &values) {
+  Buffer<uint8_t> buffer(values.size() * 4);
+  std::memcpy(buffer.data(), values.data(), values.size() * 4);
+  return buffer;
+}
+
+Buffer<uint8_t> kiln::test::randomRows(int64_t rows, int64_t columns, unsigned seed, float scale) {
+  int64_t stride = paddedColumns(columns);
+  std::vector<float> padded(size_t(rows * stride), std::numeric_limits<float>::quiet_NaN());
+  std::vector<float> values = randomFloats(size_t(rows * columns), seed, scale);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      padded[size_t(r * stride + c)] = values[size_t(r * columns + c)];
+  return fromFloats(padded);
+}
+
+Buffer<uint8_t> kiln::test::randomVector(int64_t size, unsigned seed, float scale) {
+  std::vector<float> values = randomFloats(size_t(size), seed, scale);
+  values.resize(size_t(paddedColumns(size))); // "rows" vectors are padded with zeros
+  return fromFloats(values);
+}
+
+Buffer<uint8_t> kiln::test::indices(const std::vector<int32_t> &values) {
+  Buffer<uint8_t> buffer(values.size() * 4);
+  std::memcpy(buffer.data(), values.data(), values.size() * 4);
+  return buffer;
+}
+
+Buffer<uint8_t> kiln::test::emptyRows(int64_t rows, int64_t stride) {
+  return fromFloats(std::vector<float>(size_t(rows * stride)));
+}
+
+// ---- Comparison -----------------------------------------------------------------------------
+
+static float element(Buffer<uint8_t> &buffer, size_t index, bool half) {
+  if (half) {
+    uint16_t bits;
+    std::memcpy(&bits, buffer.data() + index * 2, 2);
+    return halfValue(bits);
+  }
+  float value;
+  std::memcpy(&value, buffer.data() + index * 4, 4);
+  return value;
+}
+
+/// "" when the results agree.
+static std::string compare(Call &found, Call &expected, double roundingBound) {
+  for (const Call::Result &result : expected.results) {
+    Buffer<uint8_t> &a = found.buffers[result.buffer], &b = expected.buffers[result.buffer];
+    size_t count = a.size() / (result.half ? 2 : 4);
+    double errors = 0, sizes = 0, largest = 0, worst = 0;
+    size_t compared = 0;
+    for (size_t i = 0; i < count; ++i) {
+      if (int64_t(i % size_t(result.stride)) >= result.columns)
+        continue;
+      double x = element(a, i, result.half), y = element(b, i, result.half);
+      if (!std::isfinite(x) || !std::isfinite(y))
+        return "element " + std::to_string(i) + " of buffer " + std::to_string(result.buffer) +
+               ": found " + std::to_string(x) + ", expected " + std::to_string(y);
+      errors += (x - y) * (x - y);
+      sizes += y * y;
+      largest = std::max(largest, std::abs(y));
+      worst = std::max(worst, std::abs(x - y));
+      ++compared;
+    }
+    double rms = sizes ? std::sqrt(errors / sizes) : std::sqrt(errors);
+    // A value stored as f16 may fall to either side of a rounding boundary.
+    double elementBound = roundingBound ? 4 * roundingBound : result.half ? 1e-3 : 1e-4;
+    if (compared && (rms > (roundingBound ? roundingBound : 1e-4) ||
+                     worst > elementBound * std::max(largest, 1e-6)))
+      return "relative RMS error " + std::to_string(rms) + ", largest error " +
+             std::to_string(worst) + " of values up to " + std::to_string(largest);
+  }
+  return "";
+}
+
+/// The bits of a row must not depend on the rows beside it: row 0 of `many` is row 0 of `one`.
+static bool firstRowsEqual(Call &one, Call &many) {
+  const Call::Result &result = one.results.front();
+  return std::memcmp(one.buffers[result.buffer].data(), many.buffers[result.buffer].data(),
+                     size_t(result.columns) * 4) == 0;
+}
+
+namespace {
+
+struct Tally {
+  int passed = 0, failed = 0, refused = 0;
+};
+
+class TargetConformance {
+public:
+  explicit TargetConformance(const Target &target)
+      : target(target), native(target.elfMachine == llvm::cantFail(hostTarget())->elfMachine) {}
+
+  int run();
+
+private:
+  void runCase(const ConformanceCase &kernel, const KernelEmitter &emitter);
+  void fail(const ConformanceCase &kernel, const KernelEmitter &emitter, const std::string &why) {
+    std::printf("FAILED %s, %s, %s: %s\n", target.name.c_str(), emitter.name.str().c_str(),
+                kernel.name.c_str(), why.c_str());
+    ++tallies[emitter.name.str()].failed;
+  }
+  TargetImage &reference(const ConformanceCase &kernel);
+
+  const Target &target;
+  bool native;
+  std::map<std::string, Tally> tallies;
+  std::map<std::string, std::unique_ptr<TargetImage>> references;
+};
+
+} // namespace
+
+/// The reference lowering, compiled for this machine whatever the target is.
+TargetImage &TargetConformance::reference(const ConformanceCase &kernel) {
+  std::unique_ptr<TargetImage> &image = references[kernel.name];
+  if (!image) {
+    const Target *host = llvm::cantFail(hostTarget());
+    image = std::make_unique<TargetImage>(kernel, *host, host->kernels.back()->name);
+  }
+  return *image;
+}
+
+void TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitter &emitter) {
+  TargetImage image(kernel, target, emitter.name);
+  if (!image.problem().empty())
+    return fail(kernel, emitter, image.problem());
+  if (image.implementation() != emitter.name.str()) {
+    ++tallies[emitter.name.str()].refused;
+    return;
+  }
+  TargetImage &expected = reference(kernel);
+  if (!expected.problem().empty())
+    return fail(kernel, emitter, "reference: " + expected.problem());
+  bool isReference = &emitter == target.kernels.back();
+  bool exact = emitter.name == "contraction-fma" || isReference;
+  double bound = exact ? 0 : kernel.roundingBound;
+  std::vector<int64_t> counts = {1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 33, 64, 65, 130};
+  if (!native || isReference)
+    counts = {1, 9, 67};
+  std::optional<Call> single;
+  for (int64_t rows : counts) {
+    Call found = kernel.call(rows), wanted = kernel.call(rows);
+    if (!image.run(found))
+      return fail(kernel, emitter, image.problem());
+    if (!expected.run(wanted))
+      return fail(kernel, emitter, "reference: " + expected.problem());
+    std::string difference = compare(found, wanted, bound);
+    if (!difference.empty())
+      return fail(kernel, emitter, std::to_string(rows) + " rows: " + difference);
+    if (!single)
+      single = std::move(found);
+    else if (!firstRowsEqual(*single, found))
+      return fail(kernel, emitter,
+                  "row 0 of " + std::to_string(rows) + " rows differs from row 0 alone");
+  }
+  ++tallies[emitter.name.str()].passed;
+}
+
+int TargetConformance::run() {
+  std::vector<ConformanceCase> cases = contractionCases();
+  for (auto more : {lookupCases(), attentionCases()})
+    cases.insert(cases.end(), more.begin(), more.end());
+  for (const ConformanceCase &kernel : cases)
+    for (const KernelEmitter *emitter : target.kernels)
+      runCase(kernel, *emitter);
+  int passed = 0, failed = 0;
+  for (const auto &[name, tally] : tallies) {
+    std::printf("%-18s %-28s %4d passed, %d failed, %d not taken\n", target.name.c_str(),
+                name.c_str(), tally.passed, tally.failed, tally.refused);
+    passed += tally.passed;
+    failed += tally.failed;
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed || !passed ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 3 || std::string(argv[1]) != "--target") {
+    std::fprintf(stderr, "usage: kiln_conformance --target NAME\n");
+    return 2;
+  }
+  llvm::Expected<const Target *> target = findTarget(argv[2]);
+  if (!target) {
+    std::fprintf(stderr, "%s\n", llvm::toString(target.takeError()).c_str());
+    return 2;
+  }
+  std::string reason;
+  if (!canRun(**target, reason)) {
+    std::printf("SKIP: %s: %s\n", argv[2], reason.c_str());
+    return 77;
+  }
+  return TargetConformance(**target).run();
+}

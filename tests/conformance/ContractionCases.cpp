@@ -1,0 +1,170 @@
+// Cases around matmuls: every prologue and epilogue the decoder families have, every weight format,
+// shapes that are no multiples of panels, groups or vectors.
+#include "Conformance.h"
+
+using namespace kiln;
+using namespace kiln::test;
+
+namespace {
+
+// See Conformance.cpp; relative errors add up in a product.
+constexpr double oneMatmul = 0.015, twoMatmuls = 0.03;
+
+struct Shape {
+  int64_t outputs, depth;
+};
+
+/// The text between "^bb0(" and the end for a kernel with the given parameters.
+std::string block(const std::vector<std::pair<std::string, std::string>> &parameters,
+                  const std::string &ops) {
+  std::string text = "^bb0(";
+  for (size_t i = 0; i < parameters.size(); ++i)
+    text += (i ? ", %" : "%") + parameters[i].first + ": " + parameters[i].second;
+  return text + "):\n" + ops;
+}
+
+std::string matmul(const std::string &result, const std::string &x, const std::string &w,
+                   const Shape &shape, const std::string &weightType,
+                   const std::string &dim = "n") {
+  return "%" + result + " = graph.matmul %" + x + ", %" + w + " : " + rowsType(shape.depth, dim) +
+         ", " + weightType + " -> " + rowsType(shape.outputs, dim) + "\n";
+}
+
+std::string yield(const std::string &value, int64_t columns, const std::string &dim = "n") {
+  return "graph.yield %" + value + " : " + rowsType(columns, dim);
+}
+
+ConformanceCase plain(const Format &format, const Shape &shape) {
+  PackedMatrix w(format.id, shape.outputs, shape.depth, 1);
+  int64_t in = paddedColumns(shape.depth), out = paddedColumns(shape.outputs);
+  return {"matmul",
+          block({{"x", rowsType(shape.depth)}, {"w", w.type()}},
+                matmul("y", "x", "w", shape, w.type()) + yield("y", shape.outputs)),
+          {in, 0, out},
+          {"n"},
+          [=](int64_t rows) {
+            Call call;
+            call.buffers = {randomRows(rows, shape.depth, 2), w.bytes, emptyRows(rows, out)};
+            call.dims = {rows};
+            call.results = {{2, shape.outputs, out}};
+            return call;
+          },
+          oneMatmul};
+}
+
+ConformanceCase biasAndResidual(const Format &format, const Shape &shape) {
+  PackedMatrix w(format.id, shape.outputs, shape.depth, 3);
+  int64_t in = paddedColumns(shape.depth), out = paddedColumns(shape.outputs);
+  std::string rows = rowsType(shape.outputs), vector = vectorType(shape.outputs);
+  return {"layer_norm, matmul, bias, gelu_tanh, residual",
+          block({{"x", rowsType(shape.depth)},
+                 {"g", vectorType(shape.depth)},
+                 {"b", vectorType(shape.depth)},
+                 {"w", w.type()},
+                 {"c", vector},
+                 {"r", rows}},
+                "%h = graph.layer_norm %x, %g, %b eps = 1.0e-5 : " + rowsType(shape.depth) + ", " +
+                    vectorType(shape.depth) + ", " + vectorType(shape.depth) + "\n" +
+                    matmul("m", "h", "w", shape, w.type()) + "%a = graph.add %m, %c : " + rows +
+                    ", " + vector + "\n%t = graph.gelu_tanh %a : " + rows +
+                    "\n%y = graph.add %r, %t : " + rows + ", " + rows + "\n" +
+                    yield("y", shape.outputs)),
+          {in, 0, 0, 0, 0, out, out},
+          {"n"},
+          [=](int64_t count) {
+            Call call;
+            call.buffers = {randomRows(count, shape.depth, 4),
+                            randomVector(shape.depth, 5),
+                            randomVector(shape.depth, 6, 0.1f),
+                            w.bytes,
+                            randomVector(shape.outputs, 7),
+                            randomRows(count, shape.outputs, 8),
+                            emptyRows(count, out)};
+            call.dims = {count};
+            call.results = {{6, shape.outputs, out}};
+            return call;
+          },
+          oneMatmul};
+}
+
+ConformanceCase gated(const Format &format, const Shape &shape) {
+  PackedMatrix gate(format.id, shape.outputs, shape.depth, 9);
+  PackedMatrix up(format.id, shape.outputs, shape.depth, 10);
+  int64_t in = paddedColumns(shape.depth), out = paddedColumns(shape.outputs);
+  std::string rows = rowsType(shape.outputs);
+  return {"rms_norm, matmul x2, silu, mul",
+          block({{"x", rowsType(shape.depth)},
+                 {"g", vectorType(shape.depth)},
+                 {"w", gate.type()},
+                 {"u", up.type()}},
+                "%h = graph.rms_norm %x, %g eps = 1.0e-5 : " + rowsType(shape.depth) + ", " +
+                    vectorType(shape.depth) + "\n" + matmul("a", "h", "w", shape, gate.type()) +
+                    matmul("b", "h", "u", shape, up.type()) + "%s = graph.silu %a : " + rows +
+                    "\n%y = graph.mul %s, %b : " + rows + ", " + rows + "\n" +
+                    yield("y", shape.outputs)),
+          {in, 0, 0, 0, out},
+          {"n"},
+          [=](int64_t count) {
+            Call call;
+            call.buffers = {randomRows(count, shape.depth, 11), randomVector(shape.depth, 12, 0.3f),
+                            gate.bytes, up.bytes, emptyRows(count, out)};
+            call.dims = {count};
+            call.results = {{4, shape.outputs, out}};
+            return call;
+          },
+          twoMatmuls};
+}
+
+/// The head: rows picked by index, a dense result.
+ConformanceCase head(const Format &format, const Shape &shape) {
+  PackedMatrix w(format.id, shape.outputs, shape.depth, 13);
+  int64_t in = paddedColumns(shape.depth);
+  constexpr int64_t tokens = 40;
+  return {
+      "gather, rms_norm, matmul, dense",
+      block({{"x", rowsType(shape.depth)},
+             {"r", indexType("m")},
+             {"g", vectorType(shape.depth)},
+             {"w", w.type()}},
+            "%p = graph.gather %x, %r : " + rowsType(shape.depth) + ", " + indexType("m") + " -> " +
+                rowsType(shape.depth, "m") + "\n%h = graph.rms_norm %p, %g eps = 1.0e-6 : " +
+                rowsType(shape.depth, "m") + ", " + vectorType(shape.depth) + "\n" +
+                matmul("y", "h", "w", shape, w.type(), "m") + yield("y", shape.outputs, "m")),
+      {in, 1, 0, 0, shape.outputs},
+      {"n", "m"},
+      [=](int64_t count) {
+        std::vector<int32_t> picks;
+        for (int64_t i = 0; i < count; ++i)
+          picks.push_back(int32_t((i * 17 + 3) % tokens));
+        Call call;
+        call.buffers = {randomRows(tokens, shape.depth, 14), indices(picks),
+                        randomVector(shape.depth, 15), w.bytes, emptyRows(count, shape.outputs)};
+        call.dims = {tokens, count};
+        call.results = {{4, shape.outputs, shape.outputs}};
+        return call;
+      },
+      oneMatmul};
+}
+
+} // namespace
+
+std::vector<ConformanceCase> kiln::test::contractionCases() {
+  std::vector<ConformanceCase> cases;
+  for (const Format &format : getFormats()) {
+    auto add = [&](ConformanceCase made, const Shape &shape) {
+      made.name += " " + std::to_string(shape.depth) + "x" + std::to_string(shape.outputs) + " " +
+                   format.name.str();
+      cases.push_back(std::move(made));
+    };
+    Shape even{96, 128}, odd{53, 172}, small{40, 24};
+    add(plain(format, even), even);
+    add(plain(format, odd), odd);
+    add(plain(format, small), small);
+    add(biasAndResidual(format, odd), odd);
+    add(gated(format, even), even);
+    add(gated(format, odd), odd);
+    add(head(format, odd), odd);
+    add(head(format, even), even);
+  }
+  return cases;
+}

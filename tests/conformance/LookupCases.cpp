@@ -1,0 +1,54 @@
+// Cases of row lookups and elementwise ops: embeddings in every format, alone and added.
+#include "Conformance.h"
+
+using namespace kiln;
+using namespace kiln::test;
+
+static ConformanceCase embedding(const Format &format, int64_t vocabulary, int64_t columns,
+                                 bool positions) {
+  PackedMatrix table(format.id, vocabulary, columns, 21), places(FormatId::F32, 70, columns, 22);
+  int64_t out = paddedColumns(columns);
+  std::string rows = rowsType(columns);
+  std::string embed =
+      "%e = graph.embed %ids, %t : " + indexType() + ", " + table.type() + " -> " + rows + "\n";
+  std::string body = "^bb0(%ids: " + indexType() + ", %t: " + table.type();
+  if (positions)
+    body += ", %pos: " + indexType() + ", %p: " + places.type() + "):\n" + embed +
+            "%f = graph.embed %pos, %p : " + indexType() + ", " + places.type() + " -> " + rows +
+            "\n%y = graph.add %e, %f : " + rows + ", " + rows + "\ngraph.yield %y : " + rows;
+  else
+    body += "):\n" + embed + "graph.yield %e : " + rows;
+  return {(positions ? "embed, embed, add " : "embed ") + std::to_string(vocabulary) + "x" +
+              std::to_string(columns) + " " + format.name.str(),
+          body,
+          positions ? std::vector<int64_t>{1, 0, 1, 0, out} : std::vector<int64_t>{1, 0, out},
+          {"n"},
+          [=](int64_t count) {
+            std::vector<int32_t> ids, at;
+            for (int64_t i = 0; i < count; ++i) {
+              ids.push_back(int32_t((i * 31 + 5) % vocabulary));
+              at.push_back(int32_t(i * 7 % 70));
+            }
+            Call call;
+            call.buffers.push_back(indices(ids));
+            call.buffers.push_back(table.bytes);
+            if (positions) {
+              call.buffers.push_back(indices(at));
+              call.buffers.push_back(places.bytes);
+            }
+            call.buffers.push_back(emptyRows(count, out));
+            call.dims = {count};
+            call.results = {{call.buffers.size() - 1, columns, out}};
+            return call;
+          }};
+}
+
+std::vector<ConformanceCase> kiln::test::lookupCases() {
+  std::vector<ConformanceCase> cases;
+  for (const Format &format : getFormats())
+    for (int64_t columns : {64, 172, 24}) {
+      cases.push_back(embedding(format, 53, columns, false));
+      cases.push_back(embedding(format, 97, columns, true));
+    }
+  return cases;
+}
