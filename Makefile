@@ -12,10 +12,10 @@ PREFIX ?= /usr/local
 # Debian 12 packages. The runtime alone needs the first list; compiler and tests the second as well.
 PACKAGES_RUNTIME := build-essential cmake ninja-build ccache flatbuffers-compiler libflatbuffers-dev \
   libxxhash-dev
-PACKAGES_COMPILER := llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22 \
+PACKAGES_COMPILER := llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22 clang-22 \
   python3 nlohmann-json3-dev libcli11-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev \
   qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross
-PACKAGES_FUZZ := clang-22 libclang-rt-22-dev
+PACKAGES_FUZZ := libclang-rt-22-dev
 PACKAGES_LINT := git python3 clang-format-22
 
 # $(call install,PACKAGES): asks dpkg, not apt, so that it costs nothing when all is there.
