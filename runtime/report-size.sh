@@ -28,7 +28,8 @@ measure() {
   } >"$work/$name.map"
   keep=$(api $3 | sed 's/^/-Wl,-u,/')
   "$CC" -shared -nodefaultlibs -o "$library" $keep $4 -Wl,--gc-sections -Wl,-z,defs \
-    -Wl,--build-id=none -Wl,--hash-style=gnu -Wl,--version-script="$work/$name.map" -lc -lpthread \
+    -Wl,-z,max-page-size=16384 -Wl,-z,noseparate-code -Wl,--build-id=none \
+    -Wl,--hash-style=gnu -Wl,--version-script="$work/$name.map" -lc -lpthread \
     -lgcc
   missing=$(api $3 | while read -r symbol; do
     "$NM" -D --defined-only "$library" | grep -q " $symbol\(@\|\$\)" || echo "$symbol"

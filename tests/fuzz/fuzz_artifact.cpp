@@ -1,7 +1,7 @@
-// Fuzzes the artifact loader: container, flatbuffer, expressions, ELF image. Checksums are made right
-// before opening, since no mutation would get past them otherwise. A model that opens is asked
-// everything and its calls are prepared, down to the last check before code would run; its code is not
-// run, because code in an artifact is trusted and what the fuzzer makes of it is not.
+// Fuzzes the artifact loader: container, flatbuffer, expressions, ELF image. Checksums are made
+// right before opening, since no mutation would get past them otherwise. A model that opens is
+// asked everything and its calls are prepared, down to the last check before code would run; its
+// code is not run, because code in an artifact is trusted and what the fuzzer makes of it is not.
 
 #include "ToyCall.h"
 #include "core/call.h"

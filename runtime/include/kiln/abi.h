@@ -1,8 +1,8 @@
 /* The contract between a compiled kernel and the runtime that calls it.
  *
  * A kernel is one function of type kiln_kernel_fn in the artifact's code image. It imports nothing,
- * calls nothing outside its image, allocates nothing and keeps no state between calls. Everything it
- * may touch is reachable from its one argument. The work of a launch is a line of items numbered
+ * calls nothing outside its image, allocates nothing and keeps no state between calls. Everything
+ * it may touch is reachable from its one argument. The work of a launch is a line of items numbered
  * 0 .. items-1; workers call the same kernel at the same time with disjoint ranges [begin, end), in
  * any order, and a kernel does whatever is common to neighbouring items (normalising a block of
  * rows, say) once per range.

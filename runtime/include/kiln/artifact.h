@@ -1,15 +1,17 @@
 /* The container of a .kiln artifact: a header, a table of sections, sections.
  *
- * All integers are little-endian. Sections start at multiples of KILN_SECTION_ALIGNMENT (the largest
- * page of the devices we run on), do not overlap and lie in the order of the table; the bytes between
- * them are zero. Shared by the compiler, which writes it, and the loader, which checks it.
+ * All integers are little-endian. Sections start at multiples of KILN_SECTION_ALIGNMENT (the
+ * largest page of the devices we run on), do not overlap and lie in the order of the table; the
+ * bytes between them are zero. Shared by the compiler, which writes it, and the loader, which
+ * checks it.
  */
 #ifndef KILN_ARTIFACT_H
 #define KILN_ARTIFACT_H
 
 #include <stdint.h>
 
-#define KILN_ARTIFACT_MAGIC "KILN\r\n\x1a\n" /* 8 bytes; the line ends catch text-mode transfers */
+#define KILN_ARTIFACT_MAGIC "KILN\r\n\x1a\n" /* 8 bytes; the line ends catch text-mode transfers   \
+                                              */
 #define KILN_ARTIFACT_VERSION 1
 #define KILN_SECTION_ALIGNMENT 16384
 #define KILN_WEIGHT_ALIGNMENT 64

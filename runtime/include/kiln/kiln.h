@@ -1,13 +1,13 @@
 /* Kiln runtime: opens a compiled artifact and calls its functions.
  *
- * C ABI. No function throws, prints, aborts or exits. Every fallible call returns a status; the text
- * that names the thing at fault is copied into the caller's kiln_error when one is given. Nothing is
- * allocated after kiln_model_open_* and kiln_pool_create: a call's memory belongs to the caller, who
- * learns the size beforehand. Native code inside an artifact is trusted like any program; its data
- * is not: everything is verified at open.
+ * C ABI. No function throws, prints, aborts or exits. Every fallible call returns a status; the
+ * text that names the thing at fault is copied into the caller's kiln_error when one is given.
+ * Nothing is allocated after kiln_model_open_* and kiln_pool_create: a call's memory belongs to the
+ * caller, who learns the size beforehand. Native code inside an artifact is trusted like any
+ * program; its data is not: everything is verified at open.
  *
- * A model is immutable after opening and may be used from any number of threads at once. A pool runs
- * one call at a time.
+ * A model is immutable after opening and may be used from any number of threads at once. A pool
+ * runs one call at a time.
  */
 #ifndef KILN_KILN_H
 #define KILN_KILN_H
@@ -48,8 +48,8 @@ typedef struct kiln_model kiln_model_t;
 
 /* Maps the file (read-only, shared); the path is used in errors. */
 kiln_status_t kiln_model_open_path(const char *path, kiln_model_t **model, kiln_error *error);
-/* Maps `size` bytes of an open file from `offset` (a multiple of the page size; an Android asset, say).
- * size 0 means to the end. The descriptor may be closed afterwards. */
+/* Maps `size` bytes of an open file from `offset` (a multiple of the page size; an Android asset,
+ * say). size 0 means to the end. The descriptor may be closed afterwards. */
 kiln_status_t kiln_model_open_fd(int fd, uint64_t offset, uint64_t size, kiln_model_t **model,
                                  kiln_error *error);
 /* Uses the caller's memory in place, which must outlive the model and be aligned to 64 bytes. */
@@ -94,13 +94,15 @@ typedef struct kiln_value_info {
   const char *name;
   kiln_dtype_t dtype;
   uint32_t rank;
-  int32_t dim[KILN_MAX_RANK];      /* index of the function's dim, or -1 where the extent is fixed */
-  int64_t extent[KILN_MAX_RANK];   /* the fixed extent */
+  int32_t dim[KILN_MAX_RANK];    /* index of the function's dim, or -1 where the extent is fixed */
+  int64_t extent[KILN_MAX_RANK]; /* the fixed extent */
 } kiln_value_info;
 
 size_t kiln_model_function_count(const kiln_model_t *model);
-const kiln_function_t *kiln_model_function_at(const kiln_model_t *model, size_t index); /* or NULL */
-const kiln_function_t *kiln_model_function(const kiln_model_t *model, const char *name); /* or NULL */
+const kiln_function_t *kiln_model_function_at(const kiln_model_t *model,
+                                              size_t index); /* or NULL */
+const kiln_function_t *kiln_model_function(const kiln_model_t *model,
+                                           const char *name); /* or NULL */
 
 const char *kiln_function_name(const kiln_function_t *function);
 size_t kiln_function_dim_count(const kiln_function_t *function);
@@ -108,8 +110,10 @@ size_t kiln_function_input_count(const kiln_function_t *function);
 size_t kiln_function_output_count(const kiln_function_t *function);
 size_t kiln_function_state_count(const kiln_function_t *function);
 kiln_status_t kiln_function_dim(const kiln_function_t *function, size_t index, kiln_dim_info *info);
-kiln_status_t kiln_function_input(const kiln_function_t *function, size_t index, kiln_value_info *info);
-kiln_status_t kiln_function_output(const kiln_function_t *function, size_t index, kiln_value_info *info);
+kiln_status_t kiln_function_input(const kiln_function_t *function, size_t index,
+                                  kiln_value_info *info);
+kiln_status_t kiln_function_output(const kiln_function_t *function, size_t index,
+                                   kiln_value_info *info);
 
 /* Bytes the caller must provide for a call with these dims (one value per dim). State sizes must be
  * asked with the same values of the dims they depend on as the calls will use. */
@@ -117,8 +121,8 @@ typedef struct kiln_memory_needs {
   uint64_t arena_bytes;             /* planned activations */
   uint64_t arena_lower_bound_bytes; /* the largest sum of buffers live at once, for reports */
   uint64_t scratch_bytes;           /* per worker */
-  uint64_t workspace_bytes;         /* what kiln_call wants: arena, scratch of `workers` workers, and the
-                                       evaluated plan */
+  uint64_t workspace_bytes; /* what kiln_call wants: arena, scratch of `workers` workers, and the
+                               evaluated plan */
 } kiln_memory_needs;
 kiln_status_t kiln_function_memory(const kiln_function_t *function, const int64_t *dims,
                                    uint32_t workers, kiln_memory_needs *needs, kiln_error *error);
@@ -158,9 +162,9 @@ typedef struct kiln_call_t {
   const kiln_buffer *outputs; /* kiln_function_output_count */
   const kiln_buffer *states;  /* kiln_function_state_count */
   kiln_buffer workspace;
-  kiln_progress_fn progress;  /* may be NULL */
+  kiln_progress_fn progress; /* may be NULL */
   void *progress_user;
-  kiln_profile *profile;      /* may be NULL */
+  kiln_profile *profile; /* may be NULL */
 } kiln_call_t;
 
 /* Checks dims, buffer sizes and index inputs, then runs the function. After KILN_CANCELLED outputs
@@ -170,7 +174,8 @@ kiln_status_t kiln_call(kiln_pool_t *pool, const kiln_function_t *function, cons
 
 /* For profiles and inspection. */
 size_t kiln_function_step_count(const kiln_function_t *function);
-const char *kiln_function_step_name(const kiln_function_t *function, size_t step); /* "" for a barrier */
+const char *kiln_function_step_name(const kiln_function_t *function,
+                                    size_t step); /* "" for a barrier */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
