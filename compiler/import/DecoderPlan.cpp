@@ -120,8 +120,10 @@ void kiln::checkTensors(const DecoderConfig &config, const DecoderPlan &plan,
   }
   std::string head = (family.modules.head + ".weight").str();
   for (const auto &[name, tensor] : tensors.byName) {
-    bool ignored = any_of(family.ignoredSuffixes,
-                          [&](StringRef suffix) { return StringRef(name).ends_with(suffix); });
+    bool ignored =
+        llvm::any_of(family.ignoredSuffixes, [ending = StringRef(name)](StringRef suffix) {
+          return ending.ends_with(suffix);
+        });
     // A tied head that was saved all the same is a copy of the embedding.
     if (plan.tensors.count(name) || ignored || (config.tied && name == head))
       continue;
