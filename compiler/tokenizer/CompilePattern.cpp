@@ -28,7 +28,7 @@ constexpr size_t maxStates = 8192;
 constexpr size_t maxClasses = 255;
 constexpr size_t maxSets = 1024;
 /// Bounds the time that a hostile pattern can take, in elementary steps.
-constexpr uint64_t maxWork = 500'000'000;
+constexpr uint64_t maxWork = 50'000'000;
 
 struct Instruction {
   enum Kind { Consume, LookAhead, NegativeLookAhead, Fork, Match } kind;
@@ -55,6 +55,10 @@ struct Program {
     auto it = llvm::find(sets, set);
     if (it != sets.end())
       return static_cast<uint32_t>(it - sets.begin());
+    if (sets.size() == maxSets) {
+      overflow = true;
+      return 0;
+    }
     sets.push_back(set);
     return static_cast<uint32_t>(sets.size() - 1);
   }
@@ -126,8 +130,6 @@ bool partition(const Program &program, Classes &result) {
       if (last < lastCodePoint)
         starts.push_back(last + 1);
     }
-  if (program.sets.size() > maxSets)
-    return false;
   llvm::sort(starts);
   starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
   std::map<std::vector<bool>, uint8_t> known;
@@ -215,7 +217,7 @@ Expected<Automaton> kiln::tokenizer::compilePattern(const PatternNode &pattern) 
   uint32_t entry = program.emit(pattern, match);
   if (program.overflow)
     return llvm::createStringError("the pattern needs more than " + llvm::Twine(maxInstructions) +
-                                   " instructions");
+                                   " instructions or " + llvm::Twine(maxSets) + " classes");
   Classes classes;
   if (!partition(program, classes))
     return llvm::createStringError("the pattern tells apart more than " + llvm::Twine(maxClasses) +
@@ -276,9 +278,10 @@ size_t Automaton::match(llvm::StringRef text, size_t position) const {
   }
 }
 
-std::string Automaton::replaceAll(llvm::StringRef text, llvm::StringRef replacement) const {
+std::string Automaton::replaceAll(llvm::StringRef text, llvm::StringRef replacement,
+                                  size_t maxBytes) const {
   std::string result;
-  for (size_t position = 0; position < text.size();) {
+  for (size_t position = 0; position < text.size() && result.size() <= maxBytes;) {
     size_t end = match(text, position);
     if (end != llvm::StringRef::npos) {
       result += replacement;

@@ -20,7 +20,7 @@ using llvm::Twine;
 namespace {
 
 constexpr unsigned maxDepth = 64;
-constexpr size_t maxPatternBytes = 64 * 1024;
+constexpr size_t maxPatternBytes = 16 * 1024;
 constexpr uint32_t maxRepeat = 1000;
 
 class PatternParser {

@@ -42,8 +42,8 @@ struct Automaton {
   uint32_t classOf(uint32_t codePoint) const;
   /// The end of the match that begins at `position`, or npos.
   size_t match(llvm::StringRef text, size_t position) const;
-  /// `text` with every match replaced.
-  std::string replaceAll(llvm::StringRef text, llvm::StringRef replacement) const;
+  /// `text` with every match replaced; cut off where it gets longer than maxBytes.
+  std::string replaceAll(llvm::StringRef text, llvm::StringRef replacement, size_t maxBytes) const;
 };
 
 /// Fails where the pattern can match nothing at all (the empty text) or needs too many states.

@@ -25,6 +25,17 @@ constexpr size_t maxSteps = 16;
 
 using Steps = std::vector<TextStep>;
 
+/// The elements of a sequence, unless there are too many.
+std::vector<const Json *> readSequence(const JsonObject &object, StringRef key) {
+  std::vector<const Json *> elements = object.array(key);
+  if (elements.size() > maxSteps) {
+    object.problem(key + ": expected at most " + Twine(maxSteps) + " elements, found " +
+                   Twine(elements.size()));
+    elements.clear();
+  }
+  return elements;
+}
+
 void addPattern(const JsonObject &object, TextStep step, Expected<PatternNode> node, Steps &steps) {
   if (!node)
     return object.problem(llvm::toString(node.takeError()));
@@ -89,7 +100,7 @@ std::optional<TextStep::Behavior> readBehavior(const JsonObject &object, StringR
 void readNormalizer(const JsonObject &object, Steps &steps) {
   std::string type = object.typeName();
   if (type == "Sequence") {
-    for (const Json *child : object.array("normalizers")) {
+    for (const Json *child : readSequence(object, "normalizers")) {
       JsonObject inner = object.object(*child, "normalizers");
       if (inner.typeName() == "Sequence")
         inner.problem("a sequence inside a sequence is not supported");
@@ -133,7 +144,7 @@ void readPreTokenizer(const JsonObject &object, TokenizerTables &tables) {
   if (tables.byteLevel)
     return object.problem("'" + type + "' after ByteLevel is not supported");
   if (type == "Sequence") {
-    for (const Json *child : object.array("pretokenizers")) {
+    for (const Json *child : readSequence(object, "pretokenizers")) {
       JsonObject inner = object.object(*child, "pretokenizers");
       if (inner.typeName() == "Sequence")
         inner.problem("a sequence inside a sequence is not supported");
@@ -178,6 +189,4 @@ void kiln::tokenizer::readTextSteps(const JsonObject &root, TokenizerTables &tab
     readNormalizer(root.object(*json, "normalizer"), tables.normalizer);
   if (const Json *json = root.find("pre_tokenizer"))
     readPreTokenizer(root.object(*json, "pre_tokenizer"), tables);
-  if (tables.normalizer.size() > maxSteps || tables.preTokenizer.size() > maxSteps)
-    root.problem("more than " + Twine(maxSteps) + " normalizer or pre-tokenizer steps");
 }

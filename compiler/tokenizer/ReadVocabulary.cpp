@@ -186,10 +186,14 @@ void readAddedTokens(const JsonObject &root, TokenizerTables &tables, const Ids 
         if (step.kind == TextStep::Prepend)
           token.searched = step.text + token.searched;
         else
-          token.searched = step.automaton.replaceAll(token.searched, step.text);
+          token.searched = step.automaton.replaceAll(token.searched, step.text, maxTokenBytes);
       }
     if (token.searched.empty())
       object.problem("'" + token.content + "' is empty after normalization");
+    if (token.searched.size() > maxTokenBytes) {
+      object.problem("'" + token.content + "' is too long after normalization");
+      continue;
+    }
     if (token.searched != token.content) {
       // The library decodes such a token to its normalized text, also where the vocabulary has it.
       size_t first = 0;

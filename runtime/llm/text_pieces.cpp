@@ -10,11 +10,10 @@
 
 namespace kiln {
 
-static constexpr uint32_t max_text_bytes = 1u << 30;
-
-bool append_bytes(array_t<uint8_t> *array, const uint8_t *data, uint32_t size) {
+bool append_bytes(pieces_t *pieces, const uint8_t *data, uint32_t size) {
+  array_t<uint8_t> *array = &pieces->text;
   uint32_t needed;
-  if (!checked_add(array->count, size, &needed) || needed > max_text_bytes)
+  if (!checked_add(array->count, size, &needed) || needed > pieces->limit)
     return false;
   if (needed > array->capacity && !array->reserve(needed < 256 ? 256 : needed + needed / 2))
     return false;
@@ -124,8 +123,8 @@ static bool prepend(const text_step_t &step, const pieces_t &from, pieces_t *to)
     bool wanted = piece.id == no_id && size != 0 &&
                   (step.when == prepend_always ||
                    (!present && (step.when == prepend_unless_present || piece.first)));
-    if ((wanted && !append_bytes(&to->text, step.text.data, step.text.size)) ||
-        !append_bytes(&to->text, text, size) ||
+    if ((wanted && !append_bytes(to, step.text.data, step.text.size)) ||
+        !append_bytes(to, text, size) ||
         !to->pieces.push({begin, to->text.count, piece.id, piece.first}))
       return false;
   }
@@ -143,12 +142,12 @@ static bool replace(const text_step_t &step, const pieces_t &from, pieces_t *to)
         at += utf8_read(text + at, piece.end - at, &code_point);
         continue;
       }
-      if (!append_bytes(&to->text, text + copied, at - copied) ||
-          !append_bytes(&to->text, step.text.data, step.text.size))
+      if (!append_bytes(to, text + copied, at - copied) ||
+          !append_bytes(to, step.text.data, step.text.size))
         return false;
       copied = at = stop;
     }
-    if (!append_bytes(&to->text, text + copied, piece.end - copied) ||
+    if (!append_bytes(to, text + copied, piece.end - copied) ||
         !to->pieces.push({begin, to->text.count, piece.id, piece.first}))
       return false;
   }

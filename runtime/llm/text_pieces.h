@@ -16,6 +16,7 @@ struct piece_t {
 struct pieces_t {
   array_t<uint8_t> text;
   array_t<piece_t> pieces;
+  uint32_t limit; /* of the text, in bytes: what no sensible normalizer exceeds */
 
   void release() {
     text.release();
@@ -23,9 +24,8 @@ struct pieces_t {
   }
 };
 
-/* Appends bytes to an array that grows by doubling; false when memory or the limit on a text's size
- * is reached. */
-[[nodiscard]] bool append_bytes(array_t<uint8_t> *array, const uint8_t *data, uint32_t size);
+/* Appends bytes to the text; false when memory or the limit is reached. */
+[[nodiscard]] bool append_bytes(pieces_t *pieces, const uint8_t *data, uint32_t size);
 
 /* Finds added tokens in text[begin .. end) and appends them and the rests between them. */
 [[nodiscard]] bool find_added_tokens(const added_tokens_t &added, const uint8_t *text,

@@ -10,6 +10,8 @@ namespace kiln {
 namespace {
 
 constexpr size_t max_input_bytes = size_t(256) << 20;
+/* A hostile normalizer could make a text longer with each step. */
+constexpr uint64_t max_growth = 16, max_normalized_bytes = 1u << 30;
 
 struct encoding_t {
   const kiln_tokenizer &tokenizer;
@@ -35,7 +37,9 @@ struct encoding_t {
 bool encoding_t::encode_segment(const uint8_t *text, const piece_t &segment) {
   uint32_t size = segment.end - segment.begin;
   now.text.count = now.pieces.count = 0;
-  if (!append_bytes(&now.text, text + segment.begin, size) ||
+  uint64_t limit = 65536 + max_growth * size;
+  now.limit = next.limit = (uint32_t)(limit < max_normalized_bytes ? limit : max_normalized_bytes);
+  if (!append_bytes(&now, text + segment.begin, size) ||
       !now.pieces.push({0, size, no_id, segment.begin == 0}))
     return false;
   for (uint32_t i = 0; i < tokenizer.normalizer_count; ++i)

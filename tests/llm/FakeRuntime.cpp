@@ -220,7 +220,7 @@ kiln_status_t kiln_call(kiln_pool_t *, const kiln_function_t *, const kiln_call_
     for (int32_t t = 0; t <= positions[rows[r]]; ++t)
       history.push_back(cell(slots[rows[r]], t));
     for (int32_t v = 0; v < fakeVocabulary; ++v)
-      logits[r * fakeVocabulary + v] = v == fakeNext(history) ? 10.0f : 0.0f;
+      logits[r * fakeVocabulary + v] = v == fakeNext(history) ? 10.0f : 1.0f;
   }
   return KILN_OK;
 }

@@ -157,8 +157,9 @@ TEST_F(Generation, SamplesWithASampler) {
   std::vector<bool> seen(fakeVocabulary);
   seen[1] = seen[2] = seen[3] = true;
   for (int32_t id : heard.ids) {
-    if (id >= 'a')
+    if (id >= 'a') {
       EXPECT_FALSE(seen[id]);
+    }
     seen[id] = true;
   }
   kiln_sampler_destroy(options.sampler);
