@@ -156,8 +156,8 @@ public:
 
   KernelCode emit() {
     Value rows = frame.rowsOf(shape.op.getResult().getType());
-    tableColumns = frame.dim(
-        graph::getDims(shape.op.getBlockTable().getType()).getSymbols().back());
+    tableColumns =
+        frame.dim(graph::getDims(shape.op.getBlockTable().getType()).getSymbols().back());
     loop(b, frame.begin(), frame.end(), 1, [&](Value head) {
       loop(b, i64(b, 0), rows, 1, [&](Value token) { emitAppend(head, token); });
       loop(b, i64(b, 0), rows, 1, [&](Value token) { emitAttend(head, token); });
@@ -174,8 +174,8 @@ private:
     return frame.buffer(cast<BlockArgument>(operand).getArgNumber());
   }
   Value loadIndex(Value base, Value index) {
-    return arith::ExtSIOp::create(
-        b, b.getI64Type(), load(b, b.getI32Type(), address(b, base, index, 4), 4));
+    return arith::ExtSIOp::create(b, b.getI64Type(),
+                                  load(b, b.getI32Type(), address(b, base, index, 4), 4));
   }
   VectorType headVector() { return vectorOf(shape.headLanes, f32Type); }
 
@@ -255,8 +255,8 @@ private:
   }
 
   Value sourceRow(const HeadSource &source, Value token, Value head) {
-    Value row = address(b, frame.buffer(source.parameter), token, source.stride * 4,
-                        source.offset * 4);
+    Value row =
+        address(b, frame.buffer(source.parameter), token, source.stride * 4, source.offset * 4);
     return address(b, row, head, headDim * 4);
   }
 
@@ -320,8 +320,8 @@ private:
       for (int64_t g = 0; g < groupStep; ++g) {
         Value factor = broadcast(b, arith::DivFOp::create(b, f32(b, 1), state[groupStep + g]),
                                  shape.headLanes);
-        Value row = address(b, frame.writeBuffer(0), token,
-                            kernel.getRowStrides().back() * 4, g * headDim * 4);
+        Value row = address(b, frame.writeBuffer(0), token, kernel.getRowStrides().back() * 4,
+                            g * headDim * 4);
         row = address(b, row, frame.add(firstHead, firstOfStep), headDim * 4);
         for (int64_t at = 0; at < headDim; at += shape.headLanes) {
           Value x = load(b, headVector(), address(b, outputs, (g * headDim + at) * 4), 4);
@@ -418,8 +418,7 @@ private:
       Value place = address(b, outputs, (g * headDim + at) * 4);
       store(b, arith::MulFOp::create(b, load(b, headVector(), place, 4), factor), place, 4);
     }
-    return {newMaximum,
-            arith::AddFOp::create(b, arith::MulFOp::create(b, sum, keep), added)};
+    return {newMaximum, arith::AddFOp::create(b, arith::MulFOp::create(b, sum, keep), added)};
   }
 
   /// Adds probability times value over the page's seen positions to the outputs.
@@ -432,9 +431,9 @@ private:
       SmallVector<Value> sums =
           loop(b, i64(b, 0), seen, 1, initial, [&](Value position, ValueRange carried) {
             SmallVector<Value> next(carried);
-            Value value = widen(load(b, vectorOf(shape.headLanes, element),
-                                     address(b, column, position, headDim * elementBytes),
-                                     elementBytes));
+            Value value =
+                widen(load(b, vectorOf(shape.headLanes, element),
+                           address(b, column, position, headDim * elementBytes), elementBytes));
             for (int64_t g = 0; g < groupStep; ++g)
               next[g] = math::FmaOp::create(
                   b, loadSplat(b, f32Type, scoreAddress(g, position), shape.headLanes), value,

@@ -1,4 +1,5 @@
-// The stages of code generation as passes: thin shells around emitKernels, lowerTiles and lowerToLLVM.
+// The stages of code generation as passes: thin shells around emitKernels, lowerTiles and
+// lowerToLLVM.
 #include "codegen/CodegenPasses.h"
 #include "codegen/EmitKernels.h"
 #include "codegen/LowerTiles.h"
@@ -28,8 +29,8 @@ template <typename Derived> struct TargetPass : PassWrapper<Derived, OperationPa
 
   void getDependentDialects(DialectRegistry &registry) const override {
     registry.insert<arith::ArithDialect, cf::ControlFlowDialect, exec::ExecDialect,
-                    func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                    memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
+                    func::FuncDialect, LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+                    scf::SCFDialect, vector::VectorDialect>();
     registerReferenceDialects(registry);
   }
 
@@ -53,7 +54,9 @@ struct EmitKernelsPass : TargetPass<EmitKernelsPass> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitKernelsPass)
   using TargetPass::TargetPass;
   StringRef getArgument() const override { return "emit-kernels"; }
-  StringRef getDescription() const override { return "Turn kernels into functions with tile loops"; }
+  StringRef getDescription() const override {
+    return "Turn kernels into functions with tile loops";
+  }
 
   LogicalResult run(ModuleOp module, const Target &target) {
     KernelImage image;
@@ -72,9 +75,7 @@ struct LowerTilesPass : TargetPass<LowerTilesPass> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerTilesPass)
   using TargetPass::TargetPass;
   StringRef getArgument() const override { return "lower-tiles"; }
-  StringRef getDescription() const override {
-    return "Lower tile ops of static height to vectors";
-  }
+  StringRef getDescription() const override { return "Lower tile ops of static height to vectors"; }
   LogicalResult run(ModuleOp module, const Target &target) { return lowerTiles(module, target); }
 };
 

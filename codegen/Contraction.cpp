@@ -1,5 +1,5 @@
-// Emits kernels around matmuls. The region is [gather] [norm] → one or more matmuls of the same rows
-// → elementwise ops with rows, vectors and each other → results. The kernel:
+// Emits kernels around matmuls. The region is [gather] [norm] → one or more matmuls of the same
+// rows → elementwise ops with rows, vectors and each other → results. The kernel:
 //
 //   for each block of rows in [begin, end)         items are (row block, panel), panels fastest
 //     prepare the block's rows in scratch          codegen/PrepareRows.cpp
@@ -7,8 +7,8 @@
 //       exec.tile_loop over the block's rows       split into full tiles and remainders later
 //         exec.tile_dot per matmul → the region's elementwise ops on tiles → exec.tile_store
 //
-// so weights stream once per block of rows, a panel stays in cache while tiles of rows pass, and one
-// description yields the kernels for one row, for a few and for many.
+// so weights stream once per block of rows, a panel stays in cache while tiles of rows pass, and
+// one description yields the kernels for one row, for a few and for many.
 #include "codegen/Contraction.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/KernelFrame.h"
@@ -137,8 +137,8 @@ public:
     });
     AffineExpr rowsExpr = frame.rowsExprOf(result.getType());
     AffineExpr blocks = rowsExpr.ceilDiv(target.rowBlock);
-    return {map(blocks * panels), map(getAffineConstantExpr(target.rowBlock * prepared.stride,
-                                                            b.getContext()))};
+    return {map(blocks * panels),
+            map(getAffineConstantExpr(target.rowBlock * prepared.stride, b.getContext()))};
   }
 
 private:
@@ -191,8 +191,7 @@ private:
     if (isRowVector(argument))
       return exec::TileBroadcastOp::create(b, tileType, base, column);
     return exec::TileLoadOp::create(b, tileType, base, row, column,
-                                    kernel.getRowStrides()[argument.getArgNumber()],
-                                    shape.outputs);
+                                    kernel.getRowStrides()[argument.getArgNumber()], shape.outputs);
   }
 
   exec::KernelOp kernel;

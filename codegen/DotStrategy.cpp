@@ -83,8 +83,7 @@ static SmallVector<Value> loadFloats(ImplicitLocOpBuilder &b, const DotRequest &
       Value both = load(b, pairs, address(b, request.panel, k, 32, i * 32), 64);
       values.push_back(
           arith::BitcastOp::create(b, f32Type, arith::ShLIOp::create(b, both, sixteen)));
-      values.push_back(
-          arith::BitcastOp::create(b, f32Type, arith::AndIOp::create(b, both, upper)));
+      values.push_back(arith::BitcastOp::create(b, f32Type, arith::AndIOp::create(b, both, upper)));
     }
     break;
   }
@@ -175,10 +174,10 @@ SmallVector<Value> kiln::emitGroupedIntegerDot(ImplicitLocOpBuilder &b, const Do
         Value scales = loadScales(b, request, group);
         for (int64_t r = 0; r < request.rowCount; ++r) {
           int64_t row = r * rows.stride;
-          Value sum = unsignedWeights
-                          ? loadSplat(b, i32, address(b, request.rows, group, 4, row + rows.offsets),
-                                      lanes)
-                          : splatConstant(b, intType, 0);
+          Value sum =
+              unsignedWeights
+                  ? loadSplat(b, i32, address(b, request.rows, group, 4, row + rows.offsets), lanes)
+                  : splatConstant(b, intType, 0);
           for (auto [quad, code] : llvm::enumerate(codes)) {
             Value activations =
                 load(b, i32, address(b, request.rows, group, 32, row + int64_t(quad) * 4), 4);

@@ -1,5 +1,6 @@
-// Turns the kernels of a planned module into functions for one target. For each kernel the target's ordered list is
-// asked, best entry first; reasons of those that refuse are kept for `kiln inspect`.
+// Turns the kernels of a planned module into functions for one target. For each kernel the target's
+// ordered list is asked, best entry first; reasons of those that refuse are kept for `kiln
+// inspect`.
 #include "codegen/EmitKernels.h"
 #include "codegen/KernelEmitter.h"
 #include "codegen/Target.h"
@@ -49,8 +50,8 @@ llvm::Expected<OwningOpRef<ModuleOp>> kiln::emitKernels(ModuleOp module, const T
                                                         KernelImage &image) {
   MLIRContext *context = module.getContext();
   context->loadDialect<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect,
-                       LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-                       scf::SCFDialect, vector::VectorDialect, exec::ExecDialect>();
+                       LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                       vector::VectorDialect, exec::ExecDialect>();
   image.target = target.name;
   image.machine = target.elfMachine;
   image.features = target.requiredFeatures;
@@ -76,8 +77,8 @@ llvm::Expected<OwningOpRef<ModuleOp>> kiln::emitKernels(ModuleOp module, const T
     entry.scratchBytes = emitted->scratchBytes;
     image.kernels.push_back(std::move(entry));
   }
-  if (llvm::Error error = withDiagnostics(context, "emitted kernels do not verify",
-                                          [&] { return verify(*code); }))
+  if (llvm::Error error =
+          withDiagnostics(context, "emitted kernels do not verify", [&] { return verify(*code); }))
     return error;
   return code;
 }

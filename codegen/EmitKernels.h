@@ -21,9 +21,10 @@ llvm::Error withDiagnostics(mlir::MLIRContext *context, const llvm::Twine &what,
 
 /// The kernels of `module` (exec.kernel ops) as functions of a new module, each by the first
 /// entry of the target's list that takes it. Fills everything of `image` but code and entries.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-emitKernels(mlir::ModuleOp module, const Target &target, const CodegenOptions &options,
-            KernelImage &image);
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> emitKernels(mlir::ModuleOp module,
+                                                              const Target &target,
+                                                              const CodegenOptions &options,
+                                                              KernelImage &image);
 
 } // namespace kiln
 

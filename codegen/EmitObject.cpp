@@ -1,5 +1,5 @@
-// From the LLVM dialect to a relocatable object file: translate, optimize, compile. Kernels may call
-// nothing, so loops must not be turned into memset or memcpy (no-builtins).
+// From the LLVM dialect to a relocatable object file: translate, optimize, compile. Kernels may
+// call nothing, so loops must not be turned into memset or memcpy (no-builtins).
 #include "codegen/EmitObject.h"
 #include "codegen/Target.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -35,9 +35,9 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine(const 
     features += (features.empty() ? "+" : ",+") + feature;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(llvmTarget->createTargetMachine(
-      triple, target.cpu, features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
-      llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(
+      llvmTarget->createTargetMachine(triple, target.cpu, features, options, llvm::Reloc::PIC_,
+                                      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static void setFunctionAttributes(llvm::Module &module, const Target &target,
@@ -76,8 +76,8 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
-llvm::Expected<llvm::SmallVector<char, 0>>
-kiln::emitObject(mlir::ModuleOp kernels, const Target &target, ObjectKind kind) {
+llvm::Expected<llvm::SmallVector<char, 0>> kiln::emitObject(mlir::ModuleOp kernels,
+                                                            const Target &target, ObjectKind kind) {
   auto machine = createMachine(target);
   if (!machine)
     return machine.takeError();

@@ -20,9 +20,8 @@ Value emit::f32(ImplicitLocOpBuilder &b, double value) {
 
 Value emit::splatConstant(ImplicitLocOpBuilder &b, VectorType type, double value) {
   Type element = type.getElementType();
-  TypedAttr scalar = isa<FloatType>(element)
-                         ? TypedAttr(b.getFloatAttr(element, value))
-                         : TypedAttr(b.getIntegerAttr(element, int64_t(value)));
+  TypedAttr scalar = isa<FloatType>(element) ? TypedAttr(b.getFloatAttr(element, value))
+                                             : TypedAttr(b.getIntegerAttr(element, int64_t(value)));
   return arith::ConstantOp::create(b, DenseElementsAttr::get(type, Attribute(scalar)));
 }
 
@@ -33,8 +32,8 @@ Value emit::broadcast(ImplicitLocOpBuilder &b, Value scalar, int64_t lanes) {
 Value emit::address(ImplicitLocOpBuilder &b, Value base, Value index, int64_t scale,
                     int64_t offset) {
   Value bytes = scale == 1 ? index : arith::MulIOp::create(b, index, i64(b, scale)).getResult();
-  Value scaled = LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base,
-                                     ArrayRef<LLVM::GEPArg>{bytes});
+  Value scaled =
+      LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
   return address(b, scaled, offset);
 }
 
@@ -42,8 +41,7 @@ Value emit::address(ImplicitLocOpBuilder &b, Value base, int64_t offset) {
   if (offset == 0)
     return base;
   Value bytes = i64(b, offset);
-  return LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base,
-                             ArrayRef<LLVM::GEPArg>{bytes});
+  return LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
 }
 
 Value emit::load(ImplicitLocOpBuilder &b, Type type, Value address, unsigned alignment) {
@@ -60,15 +58,15 @@ Value emit::loadSplat(ImplicitLocOpBuilder &b, Type element, Value address, int6
 
 SmallVector<Value> emit::loop(ImplicitLocOpBuilder &b, Value lower, Value upper, int64_t step,
                               ValueRange initial, LoopBody body) {
-  auto op = scf::ForOp::create(
-      b, lower, upper, i64(b, step), initial,
-      [&](OpBuilder &nested, Location loc, Value index, ValueRange carried) {
-        OpBuilder::InsertionGuard guard(b);
-        b.restoreInsertionPoint(nested.saveInsertionPoint());
-        SmallVector<Value> next = body(index, carried);
-        scf::YieldOp::create(b, next);
-        nested.restoreInsertionPoint(b.saveInsertionPoint());
-      });
+  auto op =
+      scf::ForOp::create(b, lower, upper, i64(b, step), initial,
+                         [&](OpBuilder &nested, Location loc, Value index, ValueRange carried) {
+                           OpBuilder::InsertionGuard guard(b);
+                           b.restoreInsertionPoint(nested.saveInsertionPoint());
+                           SmallVector<Value> next = body(index, carried);
+                           scf::YieldOp::create(b, next);
+                           nested.restoreInsertionPoint(b.saveInsertionPoint());
+                         });
   return SmallVector<Value>(op.getResults());
 }
 

@@ -25,10 +25,10 @@ struct KernelEmitter {
   /// a sentence for `kiln inspect`.
   std::optional<std::string> (*refuse)(exec::KernelOp kernel, const Target &target);
 
-  /// Builds `func.func @<kernel's name>(%args: !llvm.ptr)` at the builder's insertion point (a module
-  /// body), where %args points at a kiln_kernel_args (runtime/include/kiln/abi.h). The body may use
-  /// func, scf, cf, arith, math, vector, memref, exec.tile_* and llvm ops; lowering them is the
-  /// driver's work (codegen/GenerateCode.cpp). Only called on kernels it does not refuse.
+  /// Builds `func.func @<kernel's name>(%args: !llvm.ptr)` at the builder's insertion point (a
+  /// module body), where %args points at a kiln_kernel_args (runtime/include/kiln/abi.h). The body
+  /// may use func, scf, cf, arith, math, vector, memref, exec.tile_* and llvm ops; lowering them is
+  /// the driver's work (codegen/GenerateCode.cpp). Only called on kernels it does not refuse.
   mlir::FailureOr<KernelCode> (*emit)(exec::KernelOp kernel, const Target &target,
                                       mlir::OpBuilder &builder);
 };

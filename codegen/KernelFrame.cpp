@@ -74,8 +74,7 @@ Value KernelFrame::floorDiv(Value x, int64_t y) {
 Value KernelFrame::ceilDiv(Value x, int64_t y) { return floorDiv(add(x, constant(y - 1)), y); }
 
 Value KernelFrame::address(Value base, Value bytes) {
-  return LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base,
-                             ArrayRef<LLVM::GEPArg>{bytes});
+  return LLVM::GEPOp::create(b, base.getType(), b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
 }
 Value KernelFrame::address(Value base, int64_t bytes) {
   if (bytes == 0)

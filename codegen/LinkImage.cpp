@@ -1,6 +1,6 @@
-// Links an object of kernels to a position-independent image: runs ld.lld as a process (its libraries
-// are static and would bring a second LLVM), refuses undefined symbols, and reads kernel entries
-// from the result's symbol table, so that the runtime needs no symbols at all.
+// Links an object of kernels to a position-independent image: runs ld.lld as a process (its
+// libraries are static and would bring a second LLVM), refuses undefined symbols, and reads kernel
+// entries from the result's symbol table, so that the runtime needs no symbols at all.
 #include "codegen/LinkImage.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"

@@ -1,16 +1,16 @@
-// Lowers tile ops of static height to vectors: after loop splitting a tile tensor<8x16xf32> is eight
-// values of vector<16xf32>, and every op on it is unrolled over its rows. What a row's arithmetic is
-// depends on nothing but the op, so a row gives the same bits in a tile of any height.
+// Lowers tile ops of static height to vectors: after loop splitting a tile tensor<8x16xf32> is
+// eight values of vector<16xf32>, and every op on it is unrolled over its rows. What a row's
+// arithmetic is depends on nothing but the op, so a row gives the same bits in a tile of any
+// height.
 #include "codegen/LowerTiles.h"
 #include "codegen/DotStrategy.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
+#include "codegen/reference/VectorizeBody.h"
 #include "ir/Exec/ExecDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -37,7 +37,7 @@ private:
   void lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b);
   void lowerBroadcast(exec::TileBroadcastOp op, ImplicitLocOpBuilder &b);
   void lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b);
-  void lowerElementwise(Operation *op, ImplicitLocOpBuilder &b);
+  LogicalResult lowerElementwise(Operation *op, ImplicitLocOpBuilder &b);
 
   const Target &target;
   llvm::DenseMap<Value, Rows> tiles;
@@ -56,7 +56,8 @@ static Value toI64(ImplicitLocOpBuilder &b, Value index) {
 }
 
 LogicalResult TileLowering::lower(Operation *op) {
-  bool tileOp = isa<exec::TileDotOp, exec::TileLoadOp, exec::TileBroadcastOp, exec::TileStoreOp>(op);
+  bool tileOp =
+      isa<exec::TileDotOp, exec::TileLoadOp, exec::TileBroadcastOp, exec::TileStoreOp>(op);
   bool elementwise = false;
   if (auto fusable = dyn_cast<graph::FusableOpInterface>(op))
     elementwise = fusable.getFusionKind() == graph::FusionKind::Elementwise &&
@@ -78,8 +79,8 @@ LogicalResult TileLowering::lower(Operation *op) {
     lowerBroadcast(broadcast, b);
   } else if (auto store = dyn_cast<exec::TileStoreOp>(op)) {
     lowerStore(store, b);
-  } else {
-    lowerElementwise(op, b);
+  } else if (failed(lowerElementwise(op, b))) {
+    return failure();
   }
   lowered.push_back(op);
   return success();
@@ -120,8 +121,10 @@ static Value columnMask(ImplicitLocOpBuilder &b, Value column, int64_t columns) 
 }
 
 /// Rows padded to full vectors may be read and written whole; dense ones only below `columns`.
-static bool isPadded(int64_t stride, int64_t columns) {
-  return stride % lanes == 0 && stride >= int64_t(llvm::alignTo(columns, lanes));
+/// Inputs and outputs of functions are aligned to their elements only, so nothing here asks for
+/// more.
+static bool mayTouchWholeVectors(int64_t stride, int64_t columns) {
+  return stride >= int64_t(llvm::alignTo(columns, lanes));
 }
 
 void TileLowering::lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b) {
@@ -130,9 +133,7 @@ void TileLowering::lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b) {
   Rows rows;
   for (int64_t r = 0, e = cast<RankedTensorType>(op.getType()).getDimSize(0); r < e; ++r) {
     Value at = elementAddress(b, op.getBase(), op.getRow(), r, op.getColumn(), stride);
-    if (isPadded(stride, columns))
-      rows.push_back(load(b, type, at, 64));
-    else if (columns % lanes == 0)
+    if (mayTouchWholeVectors(stride, columns))
       rows.push_back(load(b, type, at, 4));
     else
       rows.push_back(LLVM::MaskedLoadOp::create(b, type, at, columnMask(b, op.getColumn(), columns),
@@ -143,7 +144,7 @@ void TileLowering::lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b) {
 
 void TileLowering::lowerBroadcast(exec::TileBroadcastOp op, ImplicitLocOpBuilder &b) {
   Value at = address(b, op.getBase(), toI64(b, op.getColumn()), 4);
-  Value row = load(b, vectorOf(lanes, b.getF32Type()), at, 64);
+  Value row = load(b, vectorOf(lanes, b.getF32Type()), at, 4);
   tiles[op.getResult()] = Rows(cast<RankedTensorType>(op.getType()).getDimSize(0), row);
 }
 
@@ -151,64 +152,25 @@ void TileLowering::lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b) {
   int64_t stride = op.getStride(), columns = op.getColumns();
   for (auto [r, row] : llvm::enumerate(tiles[op.getValue()])) {
     Value at = elementAddress(b, op.getBase(), op.getRow(), r, op.getColumn(), stride);
-    if (isPadded(stride, columns))
-      store(b, row, at, 64);
-    else if (columns % lanes == 0)
+    if (mayTouchWholeVectors(stride, columns))
       store(b, row, at, 4);
     else
       LLVM::MaskedStoreOp::create(b, row, at, columnMask(b, op.getColumn(), columns), 4);
   }
 }
 
-/// 1 / (1 + e^-x)
-static Value sigmoid(ImplicitLocOpBuilder &b, Value x) {
-  Value one = splatConstant(b, cast<VectorType>(x.getType()), 1);
-  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x));
-  return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, exp));
-}
-
-static Value emitElementwise(Operation *op, ImplicitLocOpBuilder &b, ValueRange in) {
-  auto type = cast<VectorType>(in[0].getType());
-  auto constant = [&](double value) { return splatConstant(b, type, value); };
-  auto mul = [&](Value x, Value y) -> Value { return arith::MulFOp::create(b, x, y); };
-  auto add = [&](Value x, Value y) -> Value { return arith::AddFOp::create(b, x, y); };
-  // x/2 * (1 + y)
-  auto halfTimesOnePlus = [&](Value x, Value y) {
-    return mul(mul(x, constant(0.5)), add(constant(1), y));
-  };
-  return llvm::TypeSwitch<Operation *, Value>(op)
-      .Case<graph::AddOp>([&](auto) { return add(in[0], in[1]); })
-      .Case<graph::SubOp>([&](auto) { return arith::SubFOp::create(b, in[0], in[1]); })
-      .Case<graph::MulOp>([&](auto) { return mul(in[0], in[1]); })
-      .Case<graph::DivOp>([&](auto) { return arith::DivFOp::create(b, in[0], in[1]); })
-      .Case<graph::NegOp>([&](auto) { return arith::NegFOp::create(b, in[0]); })
-      .Case<graph::ExpOp>([&](auto) { return math::ExpOp::create(b, in[0]); })
-      .Case<graph::TanhOp>([&](auto) { return math::TanhOp::create(b, in[0]); })
-      .Case<graph::SigmoidOp>([&](auto) { return sigmoid(b, in[0]); })
-      .Case<graph::SiluOp>([&](auto) { return mul(in[0], sigmoid(b, in[0])); })
-      .Case<graph::ReluOp>([&](auto) { return arith::MaximumFOp::create(b, in[0], constant(0)); })
-      .Case<graph::GeluOp>([&](auto) {
-        return halfTimesOnePlus(in[0],
-                                math::ErfOp::create(b, mul(in[0], constant(0.70710678118654752))));
-      })
-      .Case<graph::GeluTanhOp>([&](auto) {
-        // tanh(z) = 2 sigmoid(2z) - 1, so x/2 (1 + tanh z) = x sigmoid(2z).
-        Value cube = mul(mul(in[0], in[0]), in[0]);
-        Value z = mul(constant(2 * 0.79788456080286536),
-                      add(in[0], mul(constant(0.044715), cube)));
-        return mul(in[0], sigmoid(b, z));
-      });
-}
-
-void TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder &b) {
+LogicalResult TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder &b) {
   Rows rows;
   for (size_t r = 0, e = tiles[op->getOperand(0)].size(); r < e; ++r) {
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
       operands.push_back(tiles[operand][r]);
-    rows.push_back(emitElementwise(op, b, operands));
+    rows.push_back(emitElementwise(b, op, operands));
+    if (!rows.back())
+      return failure();
   }
   tiles[op->getResult(0)] = std::move(rows);
+  return success();
 }
 
 LogicalResult kiln::lowerTiles(Operation *root, const Target &target) {

@@ -9,8 +9,8 @@ namespace kiln {
 struct Target;
 
 /// From emitted kernels (func, scf, arith, math, vector, memref, exec.tile_*) to the LLVM dialect:
-/// lowers tiles, expands maths functions inline. Requires that split-dynamic-loops has run. On failure
-/// diagnostics have been emitted.
+/// lowers tiles, expands maths functions inline. Requires that split-dynamic-loops has run. On
+/// failure diagnostics have been emitted.
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp kernels, const Target &target);
 
 } // namespace kiln

@@ -16,8 +16,7 @@ using namespace kiln::emit;
 
 static constexpr int64_t lanes = 16;
 
-std::optional<RowSource> RowSource::match(Value value, exec::KernelOp kernel,
-                                          std::string &reason) {
+std::optional<RowSource> RowSource::match(Value value, exec::KernelOp kernel, std::string &reason) {
   RowSource source;
   source.columns = cast<RankedTensorType>(value.getType()).getDimSize(1);
   if (Operation *op = value.getDefiningOp();
@@ -84,7 +83,7 @@ public:
 
 private:
   Value raw(Value column, int64_t valid) {
-    Value x = load(b, f32x16, address(b, row, column, 4), 64);
+    Value x = load(b, f32x16, address(b, row, column, 4), 4);
     return valid < lanes ? keepLanes(b, x, valid) : x;
   }
 
@@ -109,8 +108,7 @@ private:
   }
 
   void finishNorm(Value sumOfSquares, double eps) {
-    Value average =
-        arith::MulFOp::create(b, sumOfSquares, f32(b, 1.0 / double(source.columns)));
+    Value average = arith::MulFOp::create(b, sumOfSquares, f32(b, 1.0 / double(source.columns)));
     Value root = math::SqrtOp::create(b, arith::AddFOp::create(b, average, f32(b, eps)));
     inverse = broadcast(b, arith::DivFOp::create(b, f32(b, 1), root), lanes);
   }
@@ -170,19 +168,17 @@ private:
   }
 
   void quantize(Value low, Value high, Value destination, Value group) {
-    Value magnitude = arith::MaximumFOp::create(b, math::AbsFOp::create(b, low),
-                                                math::AbsFOp::create(b, high));
+    Value magnitude =
+        arith::MaximumFOp::create(b, math::AbsFOp::create(b, low), math::AbsFOp::create(b, high));
     Value peak = vector::ReductionOp::create(b, vector::CombiningKind::MAXNUMF, magnitude);
     Value scale = arith::MulFOp::create(b, peak, f32(b, 1.0 / 127));
-    Value positive =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, peak, f32(b, 0x1p-120));
-    Value inverse = arith::SelectOp::create(
-        b, positive, arith::DivFOp::create(b, f32(b, 127), peak), f32(b, 0));
+    Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, peak, f32(b, 0x1p-120));
+    Value inverse = arith::SelectOp::create(b, positive,
+                                            arith::DivFOp::create(b, f32(b, 127), peak), f32(b, 0));
     Value factor = broadcast(b, inverse, lanes);
     Value sum;
     for (auto [half, x] : {std::pair<int64_t, Value>(0, low), {1, high}}) {
-      Value rounded =
-          math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, factor));
+      Value rounded = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, factor));
       Value code = arith::FPToSIOp::create(b, vectorOf(lanes, b.getI32Type()), rounded);
       Value bytes = arith::TruncIOp::create(b, vectorOf(lanes, b.getI8Type()), code);
       store(b, bytes, address(b, destination, group, 32, half * lanes), lanes);
@@ -212,8 +208,7 @@ void kiln::emitPrepareRows(KernelFrame &frame, const RowSource &source, const Pr
   loop(b, i64(b, 0), count, 1, [&](Value i) {
     Value index = arith::AddIOp::create(b, first, i);
     if (source.picks) {
-      Value picked =
-          load(b, b.getI32Type(), address(b, frame.buffer(*source.picks), index, 4), 4);
+      Value picked = load(b, b.getI32Type(), address(b, frame.buffer(*source.picks), index, 4), 4);
       index = arith::ExtSIOp::create(b, b.getI64Type(), picked);
     }
     RowEmitter row(frame, source,

@@ -14,10 +14,10 @@ namespace kiln {
 /// parameter, possibly normalised. Numbers are positions of kernel parameters.
 struct RowSource {
   unsigned parameter = 0;
-  std::optional<unsigned> picks; // index vector of a graph.gather
+  std::optional<unsigned> picks;   // index vector of a graph.gather
   mlir::Operation *norm = nullptr; // rms_norm or layer_norm
-  int64_t columns = 0;           // logical
-  int64_t stride = 0;            // elements from row to row of the parameter
+  int64_t columns = 0;             // logical
+  int64_t stride = 0;              // elements from row to row of the parameter
 
   /// Matches `value` inside the kernel's body; on failure `reason` says what stands in the way.
   static std::optional<RowSource> match(mlir::Value value, exec::KernelOp kernel,

@@ -15,16 +15,16 @@ namespace kiln {
 struct DotStrategy;
 
 struct Target {
-  std::string name;        // as --target spells it: "x86-64-v4"
-  std::string triple;      // of LLVM: "x86_64-unknown-linux-gnu"
-  std::string cpu;         // of LLVM, for scheduling and base features: "x86-64-v4"
-  std::string tuneFor;     // of LLVM's tune-cpu; may be empty
+  std::string name;                       // as --target spells it: "x86-64-v4"
+  std::string triple;                     // of LLVM: "x86_64-unknown-linux-gnu"
+  std::string cpu;                        // of LLVM, for scheduling and base features: "x86-64-v4"
+  std::string tuneFor;                    // of LLVM's tune-cpu; may be empty
   std::vector<std::string> extraFeatures; // of LLVM beyond the cpu's: "avx512vnni"
   std::vector<std::string> requiredFeatures; // what the loader must find, artifact spelling
-  uint16_t elfMachine;     // e_machine of its images
-  unsigned vectorBits;     // widest vector the code should use
-  llvm::SmallVector<int64_t> rowTiles; // rows a contraction computes at once, descending to 1
-  int64_t rowBlock;        // rows whose activations are prepared in scratch before panels pass
+  uint16_t elfMachine;                       // e_machine of its images
+  unsigned vectorBits;                       // widest vector the code should use
+  llvm::SmallVector<int64_t> rowTiles;       // rows a contraction computes at once, descending to 1
+  int64_t rowBlock; // rows whose activations are prepared in scratch before panels pass
   llvm::ArrayRef<const KernelEmitter *> kernels; // best first, the reference last
   llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
 };

@@ -8,6 +8,8 @@ from harness import ROOT, Skip, case, cpu_has, expect, expect_equal
 KNOWN_TEXT = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
     "One day, she saw a big, red ball. She wanted to play with it, but it was too high.")
+# The text is 61 tokens: the 61st is the full stop.
+KNOWN_TOKENS = 61
 KNOWN_IDS = [403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338, 401, 396, 267, 337,
              410, 408, 419, 292]
 ZOO_PROMPT = "Lily and Tom went to the zoo"
@@ -36,7 +38,7 @@ def known_text(target, threads):
     def known(tools):
         require_cpu(target)
         artifact = tools.compile("stories260K", "--quant", "none", "--target", target)
-        text = tools.generate(artifact, "--max-tokens", 60, "--threads", threads).lstrip(" ")
+        text = tools.generate(artifact, "--max-tokens", KNOWN_TOKENS, "--threads", threads).lstrip(" ")
         expect_prefix(text, KNOWN_TEXT, "greedy text from the begin token")
 
 
@@ -50,7 +52,7 @@ def aarch64(tools):
     require_aarch64(tools)
     artifact = tools.compile("stories260K", "--quant", "none", "--target", "aarch64")
     for threads in (1, 2):
-        text, _ = tools.run(tools.qemu, tools.runner_aarch64, artifact, "--max-tokens", 60, "--threads", threads)
+        text, _ = tools.run(tools.qemu, tools.runner_aarch64, artifact, "--max-tokens", KNOWN_TOKENS, "--threads", threads)
         expect_prefix(text.lstrip(" "), KNOWN_TEXT, f"greedy text on aarch64, {threads} threads")
 
 
