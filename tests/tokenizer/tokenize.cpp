@@ -9,6 +9,7 @@
 #include "llvm/ADT/StringExtras.h"
 
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -47,8 +48,8 @@ static std::string decode(const kiln_tokenizer_t *tokenizer, uint32_t flags,
 }
 
 int main(int argc, char **argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: kiln-tokenize FOLDER\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: kiln-tokenize FOLDER [TABLES_TO_WRITE]\n");
     return 2;
   }
   auto tables = kiln::compileTokenizer(argv[1]);
@@ -57,6 +58,10 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "%s\n", text.c_str());
     return 1;
   }
+  if (argc == 3)
+    std::ofstream(argv[2], std::ios::binary)
+        .write(reinterpret_cast<const char *>((*tables)->data()),
+               static_cast<std::streamsize>((*tables)->size()));
   kiln_tokenizer_t *tokenizer = nullptr;
   kiln_error error = {};
   if (kiln_tokenizer_open_memory((*tables)->data(), (*tables)->size(), &tokenizer, &error)) {
