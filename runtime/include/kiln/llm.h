@@ -25,8 +25,8 @@ typedef struct kiln_tokenizer kiln_tokenizer_t;
  * KILN_NO_TOKENIZER where the artifact has none. */
 kiln_status_t kiln_tokenizer_open(const kiln_model_t *model, kiln_tokenizer_t **tokenizer,
                                   kiln_error *error);
-/* The same from the bytes of a tokenizer section (runtime/schema/tokenizer.fbs), aligned to 8 bytes,
- * which must outlive the tokenizer. */
+/* The same from the bytes of a tokenizer section (runtime/schema/tokenizer.fbs), aligned to 8
+ * bytes, which must outlive the tokenizer. */
 kiln_status_t kiln_tokenizer_open_memory(const void *data, size_t size_bytes,
                                          kiln_tokenizer_t **tokenizer, kiln_error *error);
 void kiln_tokenizer_close(kiln_tokenizer_t *tokenizer); /* NULL is allowed */
@@ -40,16 +40,17 @@ int32_t kiln_tokenizer_find(const kiln_tokenizer_t *tokenizer, const char *token
 int kiln_tokenizer_is_special(const kiln_tokenizer_t *tokenizer, int32_t id);
 
 enum {
-  /* Put the ids of the template around the text: begin and end of text, as the model was trained. */
+  /* Put the ids of the template around the text: begin and end of text, as the model was trained.
+   */
   KILN_ENCODE_TEMPLATE = 1,
   /* Special tokens that are spelled out in the text are text: for text that nobody vouches for. */
   KILN_ENCODE_SPECIAL_AS_TEXT = 2,
   /* Leave out what the template puts after the text: the text is to be continued. */
   KILN_ENCODE_OPEN_END = 4
 };
-/* Text to ids. *count is the number of ids also where they do not fit (KILN_BUFFER_TOO_SMALL), so that
- * a first call may pass NULL and capacity 0. The text should be UTF-8; bytes that are not are encoded
- * as far as the vocabulary has bytes. At most 256 MiB. */
+/* Text to ids. *count is the number of ids also where they do not fit (KILN_BUFFER_TOO_SMALL), so
+ * that a first call may pass NULL and capacity 0. The text should be UTF-8; bytes that are not are
+ * encoded as far as the vocabulary has bytes. At most 256 MiB. */
 kiln_status_t kiln_tokenizer_encode(const kiln_tokenizer_t *tokenizer, const char *text,
                                     size_t size_bytes, uint32_t flags, int32_t *ids,
                                     size_t capacity, size_t *count, kiln_error *error);
@@ -59,8 +60,8 @@ enum {
   /* The ids continue a text: nothing that belongs to the beginning of a text is taken off. */
   KILN_DECODE_CONTINUE = 2
 };
-/* Ids to bytes, as they are: UTF-8 where the ids came from an encoder, any bytes else. Ids outside the
- * vocabulary stand for nothing. *size_bytes is set as *count is by encode. */
+/* Ids to bytes, as they are: UTF-8 where the ids came from an encoder, any bytes else. Ids outside
+ * the vocabulary stand for nothing. *size_bytes is set as *count is by encode. */
 kiln_status_t kiln_tokenizer_decode(const kiln_tokenizer_t *tokenizer, const int32_t *ids,
                                     size_t count, uint32_t flags, char *text, size_t capacity,
                                     size_t *size_bytes, kiln_error *error);
@@ -92,13 +93,13 @@ kiln_status_t kiln_text_stream_end(kiln_text_stream *stream, char *text, size_t 
 /* The steps are applied in this order. Ties go to the lower id. The same logits, options and seed
  * give the same ids on every machine. */
 typedef struct kiln_sampler_options {
-  float repetition_penalty; /* > 0; logits of tokens seen so far are divided (positive) or multiplied
-                               (negative) by it; 1 for none */
+  float repetition_penalty; /* > 0; logits of tokens seen so far are divided (positive) or
+                               multiplied (negative) by it; 1 for none */
   float temperature;        /* >= 0; 0 takes the largest logit, and the rest is unused */
   uint32_t top_k;           /* keep the k largest; 0 for all */
   float top_p;              /* 0..1: keep the largest whose probabilities sum up to p; 1 for all */
-  float min_p;              /* 0..1: keep those of at least this share of the largest probability; 0 for
-                               all */
+  float min_p; /* 0..1: keep those of at least this share of the largest probability; 0 for
+                  all */
   uint64_t seed;
 } kiln_sampler_options;
 
@@ -113,15 +114,15 @@ void kiln_sampler_destroy(kiln_sampler_t *sampler); /* NULL is allowed */
 void kiln_sampler_reset(kiln_sampler_t *sampler);
 /* Notes a token as seen, for the repetition penalty: prompt tokens and sampled ones alike. */
 void kiln_sampler_accept(kiln_sampler_t *sampler, int32_t id);
-/* Draws an id from vocab_size logits, which are not changed. NaN counts as minus infinity; fails with
- * KILN_INVALID_ARGUMENT where nothing else is there. */
+/* Draws an id from vocab_size logits, which are not changed. NaN counts as minus infinity; fails
+ * with KILN_INVALID_ARGUMENT where nothing else is there. */
 kiln_status_t kiln_sampler_sample(kiln_sampler_t *sampler, const float *logits, int32_t *id,
                                   kiln_error *error);
 
 /* ---- Language model ---------------------------------------------------------------------- */
 
-/* Sequences of tokens over one decoder function, sharing a pool of KV-cache pages. Used by one thread
- * at a time. Memory for pages that no token has reached is reserved but not touched. */
+/* Sequences of tokens over one decoder function, sharing a pool of KV-cache pages. Used by one
+ * thread at a time. Memory for pages that no token has reached is reserved but not touched. */
 typedef struct kiln_llm kiln_llm_t;
 
 typedef struct kiln_llm_options {
@@ -134,8 +135,7 @@ typedef struct kiln_llm_options {
 /* `options` may be NULL. Model and pool must outlive the language model. KILN_NOT_A_LANGUAGE_MODEL,
  * with the reason, where the artifact has no decoder function of the expected form. */
 kiln_status_t kiln_llm_create(const kiln_model_t *model, kiln_pool_t *pool,
-                              const kiln_llm_options *options, kiln_llm_t **llm,
-                              kiln_error *error);
+                              const kiln_llm_options *options, kiln_llm_t **llm, kiln_error *error);
 void kiln_llm_destroy(kiln_llm_t *llm); /* NULL is allowed */
 
 typedef struct kiln_llm_info {
@@ -184,14 +184,14 @@ kiln_status_t kiln_llm_step(kiln_llm_t *llm, const kiln_llm_batch *batch, const 
  * A non-zero result cancels. */
 typedef int (*kiln_logits_fn)(void *user, size_t first, size_t count, const float *logits);
 
-/* Appends tokens in chunks. With `on_logits` every token's logits are computed, else the last one's.
- * A prompt that does not fit is refused as a whole with KILN_CONTEXT_FULL; after another failure the
- * tokens before the failing chunk have been appended. */
+/* Appends tokens in chunks. With `on_logits` every token's logits are computed, else the last
+ * one's. A prompt that does not fit is refused as a whole with KILN_CONTEXT_FULL; after another
+ * failure the tokens before the failing chunk have been appended. */
 kiln_status_t kiln_sequence_append(kiln_llm_t *llm, uint32_t sequence, const int32_t *tokens,
                                    size_t count, kiln_logits_fn on_logits, void *user,
                                    kiln_error *error);
-/* The logits that follow the sequence's last token (f32 [vocab_size]); NULL where it is empty or they
- * were not computed. Valid until the sequence changes. */
+/* The logits that follow the sequence's last token (f32 [vocab_size]); NULL where it is empty or
+ * they were not computed. Valid until the sequence changes. */
 const float *kiln_sequence_logits(const kiln_llm_t *llm, uint32_t sequence);
 
 typedef enum kiln_stop_t {
@@ -207,26 +207,25 @@ typedef struct kiln_llm_stats {
   kiln_stop_t stop;
 } kiln_llm_stats;
 
-/* Gets each generated token and its text, zero-terminated UTF-8, possibly "" (text is held back until
- * its characters are complete; "" always without a tokenizer). Once more at the end with id -1 where
- * text was held back. A non-zero result stops. */
+/* Gets each generated token and its text, zero-terminated UTF-8, possibly "" (text is held back
+ * until its characters are complete; "" always without a tokenizer). Once more at the end with id
+ * -1 where text was held back. A non-zero result stops. */
 typedef int (*kiln_token_fn)(void *user, int32_t id, const char *text, size_t size_bytes);
 
 typedef struct kiln_generate_options {
-  size_t max_tokens;         /* 0: until the context is full */
-  int ignore_end_tokens;     /* treat end tokens as any other */
+  size_t max_tokens;          /* 0: until the context is full */
+  int ignore_end_tokens;      /* treat end tokens as any other */
   const int32_t *stop_tokens; /* more end tokens */
   size_t stop_token_count;
-  kiln_sampler_t *sampler;   /* NULL: greedy. Must have been made for the model's vocabulary */
-  kiln_token_fn on_token;    /* may be NULL */
+  kiln_sampler_t *sampler; /* NULL: greedy. Must have been made for the model's vocabulary */
+  kiln_token_fn on_token;  /* may be NULL */
   void *user;
 } kiln_generate_options;
 
 /* Appends the prompt (which may be empty where the sequence is not), then samples and appends token
- * by token. The sampler is told of the prompt's tokens. An end token is not appended; any other last
- * token is appended by the next append or generate (kiln_llm_step leaves it out), and not counted in
- * the length until then.
- * `stats` may be NULL; it is set on failure, too. */
+ * by token. The sampler is told of the prompt's tokens. An end token is not appended; any other
+ * last token is appended by the next append or generate (kiln_llm_step leaves it out), and not
+ * counted in the length until then. `stats` may be NULL; it is set on failure, too. */
 kiln_status_t kiln_sequence_generate(kiln_llm_t *llm, uint32_t sequence, const int32_t *prompt,
                                      size_t prompt_count, const kiln_generate_options *options,
                                      kiln_llm_stats *stats, kiln_error *error);
