@@ -93,12 +93,14 @@ def own_aarch64(tools):
     artifact = tools.compile("stories", "--quant", "none", "--target", "aarch64")
     runner = [tools.qemu, tools.runner_aarch64]
     expect_close(tools.logits(artifact, ids, runner=runner), reference, 1e-4, "aarch64 against the reference")
+    # Dot products of integers round activations as the host's do; the base target keeps them in f32.
     for quant in ("q8", "q4"):
         here = tools.logits(tools.compile("stories", "--quant", quant), ids)
-        there = tools.logits(tools.compile("stories", "--quant", quant, "--target", "aarch64"), ids, runner=runner)
-        divergence = mean_kl(here, there)
-        print(f"{quant}: mean KL divergence of aarch64 from the host {divergence:.3g}")
-        expect(divergence < 1e-4, f"{quant}: aarch64 and the host differ by {divergence:.3g}")
+        for target, allowed in (("aarch64-dotprod", 1e-4), ("aarch64", 5e-3)):
+            artifact = tools.compile("stories", "--quant", quant, "--target", target)
+            divergence = mean_kl(here, tools.logits(artifact, ids, runner=runner))
+            print(f"{quant}: mean KL divergence of {target} from the host {divergence:.3g} (allowed {allowed:g})")
+            expect(divergence < allowed, f"{quant}: {target} and the host differ by {divergence:.3g}")
 
 
 # ---- Quantization ------------------------------------------------------------------------------
