@@ -68,26 +68,31 @@ public:
   }
 
   /// The symbol of the kernel that does what `kernel` does: itself, now in the module, or an equal
-  /// one, and `kernel` is erased.
-  FlatSymbolRefAttr add(exec::KernelOp kernel, StringRef name) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    kernel->print(stream, OpPrintingFlags().useLocalScope());
-    auto [entry, isNew] = byText.try_emplace(text);
-    if (!isNew) {
-      kernel->erase();
-      return entry->second;
+  /// one, and `kernel` is erased. Equal kernels have equal descriptions, which become their names.
+  FlatSymbolRefAttr add(exec::KernelOp kernel, StringRef description) {
+    SmallVector<exec::KernelOp> &alike = byDescription[description];
+    for (exec::KernelOp other : alike) {
+      kernel.setSymNameAttr(other.getSymNameAttr());
+      if (OperationEquivalence::isEquivalentTo(kernel, other,
+                                               OperationEquivalence::IgnoreLocations)) {
+        kernel->erase();
+        return FlatSymbolRefAttr::get(other.getSymNameAttr());
+      }
     }
-    kernel.setSymName(name);
+    std::string unique = description.str();
+    for (int count = 2; symbols.lookup(unique); ++count)
+      unique = (description + "_" + Twine(count)).str();
+    kernel.setSymName(unique);
     builder.insert(kernel);
-    symbols.insert(kernel); // makes the name unique
-    return entry->second = FlatSymbolRefAttr::get(kernel.getSymNameAttr());
+    symbols.insert(kernel);
+    alike.push_back(kernel);
+    return FlatSymbolRefAttr::get(kernel.getSymNameAttr());
   }
 
 private:
   SymbolTable symbols;
   OpBuilder builder;
-  llvm::StringMap<FlatSymbolRefAttr> byText;
+  llvm::StringMap<SmallVector<exec::KernelOp>> byDescription;
 };
 
 /// A function as it is rewritten.

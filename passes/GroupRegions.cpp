@@ -59,6 +59,7 @@ private:
     return groups[group].owned[op] || groups[group].copied[op];
   }
   bool isOnlyUsedIn(unsigned group, unsigned op) const;
+  bool feedsEpilogue(unsigned group, unsigned op) const;
   bool hasPathAround(unsigned from, unsigned to) const;
   bool canMerge(unsigned left, unsigned right) const {
     return !hasPathAround(left, right) && !hasPathAround(right, left);
@@ -191,6 +192,16 @@ bool Grouping::isOnlyUsedIn(unsigned group, unsigned op) const {
   });
 }
 
+/// True where an epilogue of the group reads the op's value: then it stays in memory, for a
+/// prologue is computed for the head alone.
+bool Grouping::feedsEpilogue(unsigned group, unsigned op) const {
+  return llvm::any_of(ops[op]->getUsers(), [&](Operation *user) {
+    auto it = index.find(user);
+    return it != index.end() && groups[group].owned[it->second] &&
+           kindOf(it->second) == FusionKind::Elementwise;
+  });
+}
+
 /// Copies `op` into the group where the rules allow it, then its producers. `direct`: it feeds the
 /// head with no more than views between.
 void Grouping::copyProducers(unsigned group, unsigned op, bool direct) {
@@ -207,7 +218,7 @@ void Grouping::copyProducers(unsigned group, unsigned op, bool direct) {
     allowed = !direct && isOnlyUsedIn(group, op);
   if (!isContraction && kind == FusionKind::Rotary)
     allowed = isOnlyUsedIn(group, op);
-  if (!allowed)
+  if (!allowed || (kind != FusionKind::View && feedsEpilogue(group, op)))
     return;
   groups[group].copied.set(op);
   if (kind == FusionKind::Gather)

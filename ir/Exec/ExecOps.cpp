@@ -8,6 +8,12 @@ using namespace kiln::exec;
 #define GET_OP_CLASSES
 #include "ir/Exec/ExecOps.cpp.inc"
 
+/// The terminator of a region's block, null where there is none: an op is verified before its body.
+static graph::YieldOp getYield(Region &body) {
+  Block &block = body.front();
+  return block.empty() ? graph::YieldOp() : dyn_cast<graph::YieldOp>(block.back());
+}
+
 LogicalResult FuncOp::verify() {
   size_t count = getDims().size();
   for (auto dim : getDims().getAsRange<DimBoundsAttr>())
@@ -22,25 +28,35 @@ LogicalResult FuncOp::verify() {
 }
 
 LogicalResult LaunchOp::verify() {
-  size_t caches = llvm::count_if(getReads().getTypes(),
-                                 [](Type type) { return isa<graph::CacheType>(type); });
+  size_t caches =
+      llvm::count_if(getReads().getTypes(), [](Type type) { return isa<graph::CacheType>(type); });
   if (getLayers().size() != caches)
     return emitOpError() << "expected a layer for each of " << caches << " caches, found "
                          << getLayers().size();
+  size_t cache = 0;
+  for (Type type : getReads().getTypes())
+    if (auto cacheType = dyn_cast<graph::CacheType>(type))
+      if (int64_t layer = getLayers()[cache++]; layer < 0 || layer >= cacheType.getLayers())
+        return emitOpError() << "layer " << layer << " of a cache of " << cacheType.getLayers();
   auto kernel = SymbolTable::lookupNearestSymbolFrom<KernelOp>(*this, getKernelAttr());
-  if (!kernel)
-    return success(); // the kernel may be in a module of its own
-  auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
+  auto yield = kernel ? getYield(kernel.getBody()) : graph::YieldOp();
+  if (!yield)
+    return success(); // the kernel may be in a module of its own, or is not valid itself
   if (kernel.getBody().getNumArguments() != getReads().size() ||
       yield.getNumOperands() != getWrites().size())
     return emitOpError() << "binds " << getReads().size() << " + " << getWrites().size()
                          << " buffers; the kernel takes " << kernel.getBody().getNumArguments()
                          << " + " << yield.getNumOperands();
+  for (auto [bound, taken] :
+       llvm::zip(getOperandTypes(),
+                 llvm::concat<Value>(kernel.getBody().getArguments(), yield.getOperands())))
+    if (bound != taken.getType())
+      return emitOpError() << "binds " << bound << " where the kernel takes " << taken.getType();
   return success();
 }
 
 LogicalResult KernelOp::verify() {
-  auto yield = dyn_cast<graph::YieldOp>(getBody().front().getTerminator());
+  auto yield = getYield(getBody());
   if (!yield)
     return emitOpError() << "ends without graph.yield";
   size_t count = getBody().getNumArguments() + yield.getNumOperands();

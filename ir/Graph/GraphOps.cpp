@@ -10,12 +10,12 @@ using namespace kiln::graph;
 
 static ParseResult parseGraphFunc(OpAsmParser &parser, OperationState &result) {
   auto buildType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
-                      function_interface_impl::VariadicFlag, std::string &) {
-    return builder.getFunctionType(arguments, results);
-  };
+                      function_interface_impl::VariadicFlag,
+                      std::string &) { return builder.getFunctionType(arguments, results); };
   return function_interface_impl::parseFunctionOp(
       parser, result, /*allowVariadic=*/false, FuncOp::getFunctionTypeAttrName(result.name),
-      buildType, FuncOp::getArgAttrsAttrName(result.name), FuncOp::getResAttrsAttrName(result.name));
+      buildType, FuncOp::getArgAttrsAttrName(result.name),
+      FuncOp::getResAttrsAttrName(result.name));
 }
 
 static void printGraphFunc(OpAsmPrinter &printer, FuncOp op) {
@@ -66,7 +66,8 @@ LogicalResult WeightOp::verify() {
         return emitOpError() << "concatenates scalars";
       sum[0] = 0;
       for (auto &shape : shapes) {
-        if (shape.size() != sum.size() || ArrayRef(shape).drop_front() != ArrayRef(sum).drop_front())
+        if (shape.size() != sum.size() ||
+            ArrayRef(shape).drop_front() != ArrayRef(sum).drop_front())
           return emitOpError() << "concatenates sources whose trailing dims differ";
         sum[0] += shape[0];
       }
@@ -103,8 +104,7 @@ ParseResult FusedOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOne) ||
       parser.parseArrow() || parser.parseLParen())
     return failure();
-  if (failed(parser.parseOptionalRParen()) &&
-      (parser.parseTypeList(types) || parser.parseRParen()))
+  if (failed(parser.parseOptionalRParen()) && (parser.parseTypeList(types) || parser.parseRParen()))
     return failure();
   if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
       parser.parseRegion(*result.addRegion(), arguments))
@@ -120,7 +120,7 @@ LogicalResult FusedOp::verify() {
   Block &block = getBody().front();
   if (!llvm::equal(block.getArgumentTypes(), getOperandTypes()))
     return emitOpError() << "block arguments differ from the operands";
-  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
   if (!yield || !llvm::equal(yield.getOperandTypes(), getResultTypes()))
     return emitOpError() << "graph.yield does not give the results";
   return success();
@@ -140,13 +140,12 @@ KILN_FUSION_KIND(AttentionOp, Attention)
 KILN_FUSION_KIND(SliceOp, View)
 
 static LogicalResult verifyPick(Operation *op, Type picked, Type indices, Type result) {
-  return failure(failed(expectRank(op, "indices", indices, 1)) ||
-                 failed(expectIndices(op, "indices", indices)) ||
-                 failed(expectRank(op, "operand", picked, 2)) ||
-                 failed(expectRank(op, "result", result, 2)) ||
-                 failed(expectSameRows(op, "result", result, indices)) ||
-                 failed(expectLast(op, "result", result,
-                                   cast<RankedTensorType>(picked).getDimSize(1))));
+  return failure(
+      failed(expectRank(op, "indices", indices, 1)) ||
+      failed(expectIndices(op, "indices", indices)) ||
+      failed(expectRank(op, "operand", picked, 2)) || failed(expectRank(op, "result", result, 2)) ||
+      failed(expectSameRows(op, "result", result, indices)) ||
+      failed(expectLast(op, "result", result, cast<RankedTensorType>(picked).getDimSize(1))));
 }
 
 LogicalResult EmbedOp::verify() {
@@ -160,7 +159,8 @@ LogicalResult GatherOp::verify() {
 LogicalResult MatmulOp::verify() {
   Type input = getInput().getType(), weight = getWeight().getType(), result = getResult().getType();
   return failure(
-      failed(expectRank(*this, "input", input, 2)) || failed(expectRank(*this, "weight", weight, 2)) ||
+      failed(expectRank(*this, "input", input, 2)) ||
+      failed(expectRank(*this, "weight", weight, 2)) ||
       failed(expectRank(*this, "result", result, 2)) ||
       failed(expectLast(*this, "weight", weight, cast<RankedTensorType>(input).getDimSize(1))) ||
       failed(expectSameRows(*this, "result", result, input)) ||
@@ -252,9 +252,19 @@ LogicalResult SliceOp::verify() {
   return success();
 }
 
-OpFoldResult SliceOp::fold(FoldAdaptor) {
+OpFoldResult SliceOp::fold(FoldAdaptor adaptor) {
   if (getInput().getType() == getResult().getType())
     return getInput();
+  auto result = cast<RankedTensorType>(getResult().getType());
+  if (auto input = dyn_cast_or_null<DenseElementsAttr>(adaptor.getInput());
+      input && result.hasStaticShape()) {
+    auto values = llvm::to_vector(input.getValues<Attribute>());
+    int64_t columns = input.getType().getShape()[1], size = getSize(), offset = getOffset();
+    SmallVector<Attribute> picked;
+    for (int64_t row = 0; row < result.getDimSize(0); ++row)
+      llvm::append_range(picked, ArrayRef(values).slice(row * columns + offset, size));
+    return DenseElementsAttr::get(result, picked);
+  }
   // A slice of a slice is one slice.
   if (auto inner = getInput().getDefiningOp<SliceOp>()) {
     setOffset(getOffset() + inner.getOffset());
@@ -271,6 +281,8 @@ OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValueAttr(); }
 static LogicalResult verifyBinary(Operation *op) {
   auto lhs = cast<RankedTensorType>(op->getOperand(0).getType());
   auto rhs = cast<RankedTensorType>(op->getOperand(1).getType());
+  if (lhs.getElementType() != rhs.getElementType())
+    return op->emitOpError() << "operands differ in element type: " << lhs << " and " << rhs;
   if (rhs.getRank() == 1 && lhs.getRank() == 2)
     return expectLast(op, "broadcast operand", rhs, lhs.getDimSize(1));
   if (lhs.getShape() != rhs.getShape() || getDims(lhs) != getDims(rhs))
@@ -287,7 +299,8 @@ static OpFoldResult foldElementwise(Operation *op, ArrayRef<Attribute> operands,
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   if (!lhs || !rhs || !type.hasStaticShape() || !type.getElementType().isF32())
     return {};
-  auto left = llvm::to_vector(lhs.getValues<float>()), right = llvm::to_vector(rhs.getValues<float>());
+  auto left = llvm::to_vector(lhs.getValues<float>()),
+       right = llvm::to_vector(rhs.getValues<float>());
   if (right.empty())
     return {};
   SmallVector<float> values;
@@ -316,4 +329,5 @@ KILN_ELEMENTWISE(SigmoidOp, 1 / (1 + std::exp(-a)))
 KILN_ELEMENTWISE(SiluOp, a / (1 + std::exp(-a)))
 KILN_ELEMENTWISE(ReluOp, a > 0 ? a : 0)
 KILN_ELEMENTWISE(GeluOp, a / 2 * (1 + std::erf(a / std::sqrt(2.0))))
-KILN_ELEMENTWISE(GeluTanhOp, a / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))))
+KILN_ELEMENTWISE(GeluTanhOp,
+                 a / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))))

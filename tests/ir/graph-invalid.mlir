@@ -1,0 +1,109 @@
+// RUN: kiln-opt -split-input-file -verify-diagnostics %s
+
+// Bounds of a dim are ordered.
+// expected-error @+1 {{bounds [4, 1] are not 0 <= min <= max}}
+graph.dim @n in [4, 1]
+
+// -----
+
+// A weight's format is in the table.
+// expected-error @+1 {{unknown weight format 'q5'}}
+graph.weight @w : tensor<4x4xf32> from [#graph.source<"f", "w", offset = 0, "f32", [4, 4]>] as "q5" "rows"
+
+// -----
+
+// Sources and transforms give the weight's shape.
+// expected-error @+1 {{sources and transforms do not give 'tensor<4x2xf32>'}}
+graph.weight @w : tensor<4x2xf32> from [#graph.source<"f", "w", offset = 0, "f32", [2, 4]>] as "f32" "rows"
+
+// -----
+
+// Sources that are concatenated agree in all but the first dim.
+// expected-error @+1 {{concatenates sources whose trailing dims differ}}
+graph.weight @w : tensor<4x4xf32> from [#graph.source<"f", "a", offset = 0, "f32", [2, 4]>, #graph.source<"f", "b", offset = 32, "f32", [2, 3]>] via [#graph.concat] as "f32" "rows"
+
+// -----
+
+// A matmul's weight is as deep as its input is wide.
+graph.func @f(%x: tensor<4x4xf32>, %w: tensor<8x5xf32>) -> tensor<4x8xf32> {
+  // expected-error @+1 {{weight: expected a last dim of 4, found 'tensor<8x5xf32>'}}
+  %r = graph.matmul %x, %w : tensor<4x4xf32>, tensor<8x5xf32> -> tensor<4x8xf32>
+  graph.return %r : tensor<4x8xf32>
+}
+
+// -----
+
+// Rows are counted by the same dim.
+!n = tensor<?x4xf32, #graph.dims<@n>>
+!m = tensor<?x4xf32, #graph.dims<@m>>
+graph.func @f(%x: !n, %w: tensor<4x4xf32>) -> !m {
+  // expected-error @+1 {{result: expected as many rows as}}
+  %r = graph.matmul %x, %w : !n, tensor<4x4xf32> -> !m
+  graph.return %r : !m
+}
+
+// -----
+
+// Elementwise operands have one element type.
+graph.func @f(%x: tensor<4x4xf32>, %y: tensor<4xi32>) -> tensor<4x4xf32> {
+  // expected-error @+1 {{operands differ in element type}}
+  %r = graph.add %x, %y : tensor<4x4xf32>, tensor<4xi32>
+  graph.return %r : tensor<4x4xf32>
+}
+
+// -----
+
+// A slice lies within its input.
+graph.func @f(%x: tensor<4x4xf32>) -> tensor<4x2xf32> {
+  // expected-error @+1 {{columns 3 + 2 lie outside 4}}
+  %r = graph.slice %x [3, 2] : tensor<4x4xf32> -> tensor<4x2xf32>
+  graph.return %r : tensor<4x2xf32>
+}
+
+// -----
+
+// Heads divide a row.
+graph.func @f(%x: tensor<4x6xf32>, %p: tensor<4xi32>) -> tensor<4x6xf32> {
+  // expected-error @+1 {{head_dim 4 and rotary_dim 4 do not divide a row of 6}}
+  %r = graph.rope %x, %p {head_dim = 4 : i64, rotary_dim = 4 : i64, theta = 1.0e4 : f64} : tensor<4x6xf32>, tensor<4xi32>
+  graph.return %r : tensor<4x6xf32>
+}
+
+// -----
+
+// Indices are integers.
+graph.func @f(%x: tensor<4xf32>, %w: tensor<8x4xf32>) -> tensor<4x4xf32> {
+  // expected-error @+1 {{indices: expected integers, found 'tensor<4xf32>'}}
+  %r = graph.embed %x, %w : tensor<4xf32>, tensor<8x4xf32> -> tensor<4x4xf32>
+  graph.return %r : tensor<4x4xf32>
+}
+
+// -----
+
+// A layer is one of the cache's.
+!x = tensor<1x4xf32>
+!c = !graph.cache<layers = 2, kv_heads = 1, head_dim = 4, page_size = 64, pages = @p, f32>
+graph.func @f(%x: !x, %p: tensor<1xi32>, %t: tensor<1x1xi32>, %c: !c) -> !x {
+  // expected-error @+1 {{layer 2 of a cache of 2}}
+  %r = graph.attention %x, %x, %x at %p, %p, %t in %c {layer = 2 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 4 : i64, scale = 0.5 : f64} : !x, !x, !x, tensor<1xi32>, tensor<1xi32>, tensor<1x1xi32>, !c -> !x
+  graph.return %r : !x
+}
+
+// -----
+
+// A region gives what its yield says.
+graph.func @f(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  // expected-error @+1 {{graph.yield does not give the results}}
+  %r = graph.fused (%a = %x : tensor<4x4xf32>) -> (tensor<4x4xf32>) {
+    graph.yield
+  }
+  graph.return %r : tensor<4x4xf32>
+}
+
+// -----
+
+// The encoding names every dynamic dim.
+// expected-error @+1 {{names 1 dims where the shape has 2 dynamic ones}}
+graph.func @f(%x: tensor<?x?xf32, #graph.dims<@n>>) {
+  graph.return
+}
