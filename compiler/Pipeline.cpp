@@ -1,9 +1,10 @@
 // The table of contents of the compiler. Each stage leaves what the next one needs:
 //
 //   import        a verified graph module, a symbol for every weight, no weight read
-//   graph passes  exec functions: launches of distinct kernels over planned buffers (passes/Pipelines.cpp)
-//   codegen       for each target an image that implements every kernel
-//   write         weights streamed from their sources, quantized, packed; the file renamed into place
+//   graph passes  exec functions: launches of distinct kernels over planned buffers
+//   (passes/Pipelines.cpp) codegen       for each target an image that implements every kernel
+//   write         weights streamed from their sources, quantized, packed; the file renamed into
+//   place
 #include "compiler/Pipeline.h"
 #include "compiler/GenerateCode.h"
 #include "compiler/import/ImportModel.h"
@@ -55,8 +56,8 @@ public:
       : options(options), report(report), context(MLIRContext::Threading::DISABLED) {
     context.loadDialect<graph::GraphDialect, exec::ExecDialect>();
     context.getDiagEngine().registerHandler([this](Diagnostic &diagnostic) {
-      auto &list = diagnostic.getSeverity() == DiagnosticSeverity::Error ? problems
-                                                                          : this->report.warnings;
+      auto &list =
+          diagnostic.getSeverity() == DiagnosticSeverity::Error ? problems : this->report.warnings;
       list.push_back(diagnostic.str());
       return success();
     });
@@ -128,6 +129,9 @@ llvm::Error Compilation::run() {
     return llvm::createStringError("--quant " + options.quant + ": known are auto, none, q8, q4");
   if (llvm::Error error = findTargets())
     return error;
+  llvm::StringRef folder = llvm::sys::path::parent_path(options.output);
+  if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
+    return llvm::createStringError(options.output + ": there is no folder " + folder);
 
   stage("import");
   ImportOptions import;

@@ -18,13 +18,13 @@ struct CompileOptions {
   /// "none" (weights as in the source), "q8", "q4", or "auto": q4 from 500 million parameters on,
   /// below that q8, which costs such models no quality.
   std::string quant = "auto";
-  std::vector<std::string> overrides;   // "glob=format": the format of matching weights
-  int64_t contextLength = 0;            // 0: the model's own
-  int64_t maxTokens = 512;              // of one call
-  unsigned threads = 0;                 // 0: as many as the machine runs at once
-  bool plainScales = false;             // absmax rounding instead of the scale search, to compare
-  std::string onlyKernel;               // use only this kernel-list entry and the reference; for tests
-  std::string dumpFolder;               // write the IR after every stage there
+  std::vector<std::string> overrides; // "glob=format": the format of matching weights
+  int64_t contextLength = 0;          // 0: the model's own
+  int64_t maxTokens = 512;            // of one call
+  unsigned threads = 0;               // 0: as many as the machine runs at once
+  bool plainScales = false;           // absmax rounding instead of the scale search, to compare
+  std::string onlyKernel; // use only this kernel-list entry and the reference; for tests
+  std::string dumpFolder; // write the IR after every stage there
   /// Called at the start of each stage and, while weights are packed, with the share done.
   std::function<void(llvm::StringRef stage, double done)> progress;
 };
@@ -37,8 +37,8 @@ struct CompileReport {
   std::vector<std::string> warnings;
 };
 
-/// Compiles the model. On failure no output file is left and an older one is untouched; the error's text
-/// names what is wrong with the model, all of it at once.
+/// Compiles the model. On failure no output file is left and an older one is untouched; the error's
+/// text names what is wrong with the model, all of it at once.
 llvm::Error compileModel(const CompileOptions &options, CompileReport &report);
 
 } // namespace kiln

@@ -8,8 +8,7 @@ PanelLayout::PanelLayout(const Format &format, int64_t rows, int64_t depth)
     : format(format), panels(llvm::divideCeil(rows, kPanelRows)),
       depthPadded(llvm::alignTo(depth, kDepthMultiple)),
       elementBytes(kPanelRows * depthPadded * format.bits / 8) {
-  int64_t scaleBytes =
-      format.kind == FormatKind::SymmetricInt ? groupCount() * kPanelRows * 2 : 0;
+  int64_t scaleBytes = format.kind == FormatKind::SymmetricInt ? groupCount() * kPanelRows * 2 : 0;
   panelSize = llvm::alignTo(elementBytes + scaleBytes, kAlignment);
 }
 

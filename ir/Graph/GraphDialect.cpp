@@ -53,8 +53,8 @@ LogicalResult StoredAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
 }
 
 int64_t CacheType::getLayerPageBytes() const {
-  return 2 * getKvHeads() * getHeadDim() * getPageSize() * getElementType().getIntOrFloatBitWidth() /
-         8;
+  return 2 * getKvHeads() * getHeadDim() * getPageSize() *
+         getElementType().getIntOrFloatBitWidth() / 8;
 }
 
 DimsAttr graph::getDims(Type type) {

@@ -19,7 +19,8 @@ LogicalResult kiln::graph::expectLast(Operation *op, StringRef what, Type type, 
   return success();
 }
 
-LogicalResult kiln::graph::expectSameRows(Operation *op, StringRef what, Type type, Type reference) {
+LogicalResult kiln::graph::expectSameRows(Operation *op, StringRef what, Type type,
+                                          Type reference) {
   auto left = cast<RankedTensorType>(type), right = cast<RankedTensorType>(reference);
   if (left.getRank() == 0 || right.getRank() == 0 || left.getDimSize(0) != right.getDimSize(0) ||
       getRowSymbol(type) != getRowSymbol(reference))

@@ -15,7 +15,8 @@ namespace kiln {
 
 // ---- sdot -----------------------------------------------------------------------------------
 
-/// Four registers of four lanes: lane i adds the products of four s8 codes and the four activations.
+/// Four registers of four lanes: lane i adds the products of four s8 codes and the four
+/// activations.
 static Value dotSdot(ImplicitLocOpBuilder &b, Value sum, Value codes, Value activations) {
   constexpr int64_t width = 4, lanes = 16;
   VectorType bytes = vectorOf(width * 4, b.getI8Type());
@@ -60,9 +61,8 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionSdot,
-                                               &contractionFma, &loopsEmitter(),
-                                               &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {
+      &attentionEmitter(), &contractionSdot, &contractionFma, &loopsEmitter(), &referenceEmitter()};
   return kernels;
 }
 

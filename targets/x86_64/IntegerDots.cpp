@@ -28,8 +28,7 @@ static Value asBytes(ImplicitLocOpBuilder &b, Value ints) {
 
 /// Applies `part` to registers of `width` i32 lanes of (sum, codes, activations splat).
 static Value byRegister(ImplicitLocOpBuilder &b, int64_t width, Value sum, Value codes,
-                        Value activations,
-                        llvm::function_ref<Value(Value, Value, Value)> part) {
+                        Value activations, llvm::function_ref<Value(Value, Value, Value)> part) {
   Value splat = broadcast(b, activations, width);
   if (width == lanes)
     return part(sum, codes, splat);

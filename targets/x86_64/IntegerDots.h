@@ -8,7 +8,8 @@ namespace kiln {
 
 /// vpdpbusd: four u8 x s8 products added to an i32 lane. AVX512-VNNI or AVX-VNNI.
 extern const DotStrategy vpdpbusdDot;
-/// vpmaddubsw, vpmaddwd: the same sum in three instructions (six for 8-bit codes). AVX2 or AVX-512BW.
+/// vpmaddubsw, vpmaddwd: the same sum in three instructions (six for 8-bit codes). AVX2 or
+/// AVX-512BW.
 extern const DotStrategy pmaddubswDot;
 
 } // namespace kiln

@@ -16,9 +16,9 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {
-    &attentionEmitter(), &contractionVnni, &contractionMadd,
-    &contractionFma,     &loopsEmitter(),  &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionVnni,
+                                                 &contractionMadd,    &contractionFma,
+                                                 &loopsEmitter(),     &referenceEmitter()};
   return kernels;
 }
 
@@ -41,9 +41,8 @@ static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
 }
 
 static const std::vector<std::string> v3Features = {"avx2", "bmi2", "f16c", "fma"};
-static const std::vector<std::string> v4Features = {"avx2",     "avx512bw", "avx512cd", "avx512dq",
-                                                    "avx512f",  "avx512vl", "bmi2",     "f16c",
-                                                    "fma"};
+static const std::vector<std::string> v4Features = {
+    "avx2", "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl", "bmi2", "f16c", "fma"};
 
 static std::vector<std::string> with(std::vector<std::string> features, const char *extra) {
   features.push_back(extra);
@@ -57,8 +56,8 @@ const Target &x86_64V3() {
 
 const Target &x86_64V3Vnni() {
   static const Target target = [] {
-    Target t = makeTarget("x86-64-v3-vnni", "x86-64-v3", 256, {4, 2, 1},
-                          with(v3Features, "avxvnni"));
+    Target t =
+        makeTarget("x86-64-v3-vnni", "x86-64-v3", 256, {4, 2, 1}, with(v3Features, "avxvnni"));
     t.extraFeatures = {"avxvnni"};
     return t;
   }();
@@ -66,8 +65,7 @@ const Target &x86_64V3Vnni() {
 }
 
 const Target &x86_64V4() {
-  static const Target target =
-      makeTarget("x86-64-v4", "x86-64-v4", 512, {8, 4, 2, 1}, v4Features);
+  static const Target target = makeTarget("x86-64-v4", "x86-64-v4", 512, {8, 4, 2, 1}, v4Features);
   return target;
 }
 

@@ -1,8 +1,9 @@
 /* Calls one kernel of an image under an emulator: reads buffers from a file, writes them back.
  *
  * usage: call_kernel IMAGE KERNEL CALL
- * CALL: u64 dims, i64 values; u64 items; u64 scratch bytes; u64 buffers, each u64 bytes and its content.
- * The buffers' content is replaced in place. The items are given to the kernel in two ranges. */
+ * CALL: u64 dims, i64 values; u64 items; u64 scratch bytes; u64 buffers, each u64 bytes and its
+ * content. The buffers' content is replaced in place. The items are given to the kernel in two
+ * ranges. */
 #include "kiln/abi.h"
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-// kiln bench: how fast an artifact runs here and how close that is to the machine's read bandwidth; and
-// with --quality how far its predictions are from another artifact's.
+// kiln bench: how fast an artifact runs here and how close that is to the machine's read bandwidth;
+// and with --quality how far its predictions are from another artifact's.
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/tools/kiln/LanguageModel.h"
 #include "compiler/tools/kiln/Progress.h"
@@ -40,8 +40,7 @@ static uint64_t weightBytesPerToken(const kiln_model_t *model) {
     for (const schema::Step *step : *function->steps()) {
       if (step->kind() != schema::StepKind_launch)
         continue;
-      const std::string operations =
-          program->kernels()->Get(step->kernel())->description()->str();
+      const std::string operations = program->kernels()->Get(step->kernel())->description()->str();
       if (operations.find("matmul") == std::string::npos)
         continue;
       for (const schema::Binding *binding : *step->bindings())
@@ -176,13 +175,13 @@ static int benchSpeed(const BenchArguments &arguments) {
 static int bench(const BenchArguments &arguments) {
   if (arguments.quality.empty())
     return benchSpeed(arguments);
-  QualityOptions options{arguments.model, arguments.reference, arguments.quality,
-                         arguments.tokens, arguments.threads};
+  QualityOptions options{arguments.model, arguments.reference, arguments.quality, arguments.tokens,
+                         arguments.threads};
   QualityResult result;
   std::string problem;
   Progress progress(arguments.quiet || arguments.json);
-  if (!measureQuality(options, [&](double done) { progress.update("quality", done); }, result,
-                      problem))
+  if (!measureQuality(
+          options, [&](double done) { progress.update("quality", done); }, result, problem))
     return reportFailure(problem);
   progress.finish();
   Json json = {{"tokens", result.tokens}, {"perplexity", result.perplexity}};

@@ -1,4 +1,5 @@
-// The subcommands of `kiln`: each adds itself to the command line and sets the exit code when it runs.
+// The subcommands of `kiln`: each adds itself to the command line and sets the exit code when it
+// runs.
 #ifndef KILN_TOOLS_COMMANDS_H
 #define KILN_TOOLS_COMMANDS_H
 

@@ -73,8 +73,10 @@ static int compile(CompileArguments &arguments) {
     progress.update(stage.str(), done);
   };
   CompileReport report;
-  if (llvm::Error error = compileModel(arguments.options, report))
+  if (llvm::Error error = compileModel(arguments.options, report)) {
+    progress.abandon();
     return reportFailure(llvm::toString(std::move(error)));
+  }
   progress.finish();
   printReport(arguments, report,
               std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count());
@@ -105,9 +107,10 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("--dump-after-each", o.dumpFolder, "Write the IR after every stage there");
   command->add_flag("--quiet", arguments->quiet, "No progress, no report");
   command->add_flag("--json", arguments->json, "Report as JSON on stdout");
-  setExamples(*command,
-              "  kiln compile path/to/model -o model.kiln\n"
-              "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
-              "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n");
+  setExamples(
+      *command,
+      "  kiln compile path/to/model -o model.kiln\n"
+      "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
+      "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n");
   command->callback([arguments, &exitCode] { exitCode = compile(*arguments); });
 }

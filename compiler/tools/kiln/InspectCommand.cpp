@@ -1,5 +1,5 @@
-// kiln inspect: what an artifact holds, as tables or JSON. The runtime opens (and so verifies) the file
-// first; what follows reads the verified program.
+// kiln inspect: what an artifact holds, as tables or JSON. The runtime opens (and so verifies) the
+// file first; what follows reads the verified program.
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/tools/kiln/LanguageModel.h"
 #include "compiler/tools/kiln/Progress.h"
@@ -35,9 +35,8 @@ static Json inspectSections(const std::string &path) {
   for (uint32_t i = 0; file && i < header.section_count; ++i) {
     kiln_section section{};
     file.read(reinterpret_cast<char *>(&section), sizeof section);
-    sections.push_back({{"kind", sectionName(section.kind)},
-                        {"offset", section.offset},
-                        {"bytes", section.size}});
+    sections.push_back(
+        {{"kind", sectionName(section.kind)}, {"offset", section.offset}, {"bytes", section.size}});
   }
   return sections;
 }
@@ -225,8 +224,8 @@ static void printTables(const Json &all, bool reasons) {
     std::printf("%-20s %s\n", key.c_str(), text(value).c_str());
   std::printf("\n%-12s %14s %14s\n", "section", "offset", "bytes");
   for (const Json &section : all["sections"])
-    std::printf("%-12s %14s %14s\n", text(section["kind"]).c_str(),
-                text(section["offset"]).c_str(), text(section["bytes"]).c_str());
+    std::printf("%-12s %14s %14s\n", text(section["kind"]).c_str(), text(section["offset"]).c_str(),
+                text(section["bytes"]).c_str());
   std::printf("\n%-24s %8s %14s %8s %10s\n", "weights", "count", "bytes", "bits", "rms error");
   for (const Json &row : all["weights"])
     std::printf("%-24s %8s %14s %8.2f %10.5f\n", text(row["format"]).c_str(),

@@ -1,5 +1,5 @@
-// Writes NumPy .npy files (format 1.0: numpy.lib.format): magic, header length, a Python dict padded so
-// that the data starts at a multiple of 64 bytes.
+// Writes NumPy .npy files (format 1.0: numpy.lib.format): magic, header length, a Python dict
+// padded so that the data starts at a multiple of 64 bytes.
 #include "compiler/tools/kiln/NpyFile.h"
 
 using namespace kiln;
@@ -12,7 +12,14 @@ NpyFile::NpyFile(std::string name, uint64_t rows, uint64_t columns)
   while ((prefix + header.size() + 1) % 64)
     header += ' ';
   header += '\n';
-  const unsigned char magic[prefix] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
+  const unsigned char magic[prefix] = {0x93,
+                                       'N',
+                                       'U',
+                                       'M',
+                                       'P',
+                                       'Y',
+                                       1,
+                                       0,
                                        (unsigned char)(header.size() & 255),
                                        (unsigned char)(header.size() >> 8)};
   good = good && std::fwrite(magic, 1, prefix, file) == prefix &&

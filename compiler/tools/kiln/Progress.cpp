@@ -39,6 +39,12 @@ void Progress::finish() {
   stage.clear();
 }
 
+void Progress::abandon() {
+  if (!quiet && terminal && !stage.empty())
+    std::fprintf(stderr, "\n");
+  stage.clear();
+}
+
 void Progress::line(bool complete) {
   double seconds = duration<double>(steady_clock::now() - started).count();
   std::string memory = formatBytes(peakResidentBytes());
@@ -50,8 +56,8 @@ void Progress::line(bool complete) {
   constexpr int width = 24;
   int filled = int(done * width);
   std::string bar = std::string(size_t(filled), '#') + std::string(size_t(width - filled), '.');
-  std::fprintf(stderr, "\r\033[K%-24s [%s] %3.0f %%  %6.1f s  peak %s%s", stage.c_str(), bar.c_str(),
-               done * 100, seconds, memory.c_str(), complete ? "\n" : "");
+  std::fprintf(stderr, "\r\033[K%-24s [%s] %3.0f %%  %6.1f s  peak %s%s", stage.c_str(),
+               bar.c_str(), done * 100, seconds, memory.c_str(), complete ? "\n" : "");
 }
 
 uint64_t kiln::peakResidentBytes() {

@@ -12,12 +12,14 @@ class Progress {
 public:
   /// Writes to stderr unless `quiet`.
   explicit Progress(bool quiet);
-  ~Progress() { finish(); }
+  ~Progress() { abandon(); }
 
   /// The share of `stage` that is done, 0..1. A new stage ends the one before.
   void update(const std::string &stage, double done);
-  /// Ends the last stage.
+  /// Ends the last stage as done.
   void finish();
+  /// Ends the last stage where it is, because it failed.
+  void abandon();
 
 private:
   void line(bool complete);

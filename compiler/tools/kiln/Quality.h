@@ -22,8 +22,8 @@ struct QualityResult {
   double top1Agreement = 0;    // share of predictions with the same most likely token
 };
 
-/// The text is cut into windows of the context's length, each begun anew; every token of a window but
-/// the first is predicted. False on failure, and `problem` says why.
+/// The text is cut into windows of the context's length, each begun anew; every token of a window
+/// but the first is predicted. False on failure, and `problem` says why.
 bool measureQuality(const QualityOptions &options, const std::function<void(double)> &progress,
                     QualityResult &result, std::string &problem);
 

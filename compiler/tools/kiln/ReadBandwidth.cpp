@@ -1,5 +1,5 @@
-// How fast this machine reads memory: every thread sums its part of a large buffer, as one, two, four or
-// eight interleaved sequential streams. The sums are kept so that no read can be dropped.
+// How fast this machine reads memory: every thread sums its part of a large buffer, as one, two,
+// four or eight interleaved sequential streams. The sums are kept so that no read can be dropped.
 #include "compiler/tools/kiln/ReadBandwidth.h"
 #include <algorithm>
 #include <atomic>

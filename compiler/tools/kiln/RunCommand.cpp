@@ -85,8 +85,7 @@ static bool createSampler(const RunArguments &arguments, const LanguageModel &lm
     options.repetition_penalty = *arguments.repetitionPenalty;
   kiln_error error{};
   kiln_sampler_t *created = nullptr;
-  kiln_status_t status =
-      kiln_sampler_create(&options, lm.info.vocab_size, &created, &error);
+  kiln_status_t status = kiln_sampler_create(&options, lm.info.vocab_size, &created, &error);
   if (status != KILN_OK)
     problem = describe(status, error);
   sampler.reset(created);
@@ -136,7 +135,9 @@ static bool writeLogits(const RunArguments &arguments, LanguageModel &lm, uint32
 }
 
 static void printStatistics(const LanguageModel &lm, const kiln_llm_stats &stats) {
-  auto rate = [](uint64_t tokens, uint64_t ns) { return ns ? double(tokens) * 1e9 / double(ns) : 0; };
+  auto rate = [](uint64_t tokens, uint64_t ns) {
+    return ns ? double(tokens) * 1e9 / double(ns) : 0;
+  };
   std::fprintf(stderr,
                "\nopened in %.1f ms for %s, %u threads\n"
                "prompt    %6llu tokens  %8.1f ms  %8.1f tokens/s\n"
@@ -223,9 +224,10 @@ void kiln::addRunCommand(CLI::App &app, int &exitCode) {
   command->add_option("--logits", a->logits,
                       "Write every prompt token's logits to this .npy file, f32 [tokens, vocab]");
   command->add_flag("--quiet", a->quiet, "No statistics");
-  setExamples(*command, "  kiln run model.kiln --prompt \"Once upon a time\" --max-tokens 100\n"
-                        "  kiln run model.kiln --prompt-ids 1,403,407 --greedy --output ids\n"
-                        "  kiln run model.kiln --prompt Hello --max-tokens 0 --logits logits.npy\n");
+  setExamples(*command,
+              "  kiln run model.kiln --prompt \"Once upon a time\" --max-tokens 100\n"
+              "  kiln run model.kiln --prompt-ids 1,403,407 --greedy --output ids\n"
+              "  kiln run model.kiln --prompt Hello --max-tokens 0 --logits logits.npy\n");
   command->callback([a, prompt, &exitCode] {
     a->hasPrompt = prompt->count() > 0;
     exitCode = run(*a);

@@ -10,8 +10,9 @@
 
 #include <stdint.h>
 
-#define KILN_ARTIFACT_MAGIC "KILN\r\n\x1a\n" /* 8 bytes; the line ends catch text-mode transfers   \
-                                              */
+#define KILN_ARTIFACT_MAGIC                                                                        \
+  "KILN\r\n\x1a\n" /* 8 bytes; the line ends catch text-mode transfers                             \
+                    */
 #define KILN_ARTIFACT_VERSION 1
 #define KILN_SECTION_ALIGNMENT 16384
 #define KILN_WEIGHT_ALIGNMENT 64
