@@ -1,5 +1,5 @@
 // Emits kernels around attention over the paged KV cache. The region is, for each of query, key and
-// value, [rope] [slice] of a parameter, then the attention. One item is one kv head:
+// value, [rope] [slice] of a parameter, then the attention. For each kv head:
 //
 //   for each token: rotate its key, append key and value of this head to the sequence's page
 //   for each token: rotate the group's query heads; for each page up to the token's position
@@ -7,7 +7,7 @@
 //     online softmax: running maximum and sum, older output rescaled (Milakov, Gimelshein 2018)
 //     add probabilities times values
 //
-// Appends of a head come before its reads inside one item, so no barrier is needed between them.
+// Who attends with a head has appended all its tokens before, so no barrier is needed between them.
 #include "codegen/Attention.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/KernelFrame.h"
@@ -23,6 +23,8 @@ using namespace kiln;
 using namespace kiln::emit;
 
 static constexpr int64_t lanes = 16;
+// Parts of the tokens of a head that workers may share out among them.
+static constexpr int64_t tokenParts = 16;
 
 namespace {
 
@@ -158,15 +160,28 @@ public:
     Value rows = frame.rowsOf(shape.op.getResult().getType());
     tableColumns =
         frame.dim(graph::getDims(shape.op.getBlockTable().getType()).getSymbols().back());
-    loop(b, frame.begin(), frame.end(), 1, [&](Value head) {
-      loop(b, i64(b, 0), rows, 1, [&](Value token) { emitAppend(head, token); });
-      loop(b, i64(b, 0), rows, 1, [&](Value token) { emitAttend(head, token); });
+    // Items are (head, part of the tokens), parts fastest. A range appends all tokens of each head it
+    // touches; two workers that share a head both do, and write the same bytes.
+    Value firstHead = frame.floorDiv(frame.begin(), tokenParts);
+    Value lastHead = frame.ceilDiv(frame.end(), tokenParts);
+    loop(b, firstHead, lastHead, 1, [&](Value head) {
+      Value firstItem = frame.mul(head, i64(b, tokenParts));
+      auto tokenAt = [&](Value item) {
+        Value part = frame.min(frame.max(frame.sub(item, firstItem), i64(b, 0)),
+                               i64(b, tokenParts));
+        return frame.floorDiv(frame.mul(part, rows), tokenParts);
+      };
+      Value from = tokenAt(frame.begin()), to = tokenAt(frame.end());
+      Value appended = arith::SelectOp::create(
+          b, arith::CmpIOp::create(b, arith::CmpIPredicate::slt, from, to), rows, i64(b, 0));
+      loop(b, i64(b, 0), appended, 1, [&](Value token) { emitAppend(head, token); });
+      loop(b, from, to, 1, [&](Value token) { emitAttend(head, token); });
     });
     auto map = [&](int64_t value) {
       return AffineMap::get(0, kernel.getDims().size(),
                             getAffineConstantExpr(value, b.getContext()), b.getContext());
     };
-    return {map(shape.op.getKvHeads()), map(scratchBytes)};
+    return {map(shape.op.getKvHeads() * tokenParts), map(scratchBytes)};
   }
 
 private:
