@@ -95,7 +95,7 @@ Kernel::~Kernel() {
     dlclose(library);
 }
 
-static int64_t evaluate(mlir::AffineMap map, const std::vector<int64_t> &dims) {
+int64_t kiln::test::evaluate(mlir::AffineMap map, const std::vector<int64_t> &dims) {
   llvm::SmallVector<mlir::Attribute> values;
   for (int64_t dim : dims)
     values.push_back(mlir::IntegerAttr::get(mlir::IndexType::get(map.getContext()), dim));

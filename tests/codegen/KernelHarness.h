@@ -79,6 +79,9 @@ struct PackedMatrix {
   Buffer<uint8_t> bytes;
 };
 
+/// The largest result of `map` for these dims; -1 where it cannot be computed.
+int64_t evaluate(mlir::AffineMap map, const std::vector<int64_t> &dims);
+
 std::vector<float> randomFloats(size_t count, unsigned seed, float scale = 1);
 uint16_t halfBits(float value);
 float halfValue(uint16_t bits);

@@ -84,18 +84,6 @@ TargetImage::~TargetImage() {
     llvm::sys::fs::remove(path);
 }
 
-static int64_t evaluate(mlir::AffineMap map, const std::vector<int64_t> &dims) {
-  llvm::SmallVector<mlir::Attribute> values, results;
-  for (int64_t dim : dims)
-    values.push_back(mlir::IntegerAttr::get(mlir::IndexType::get(map.getContext()), dim));
-  if (failed(map.constantFold(values, results)))
-    return -1;
-  int64_t largest = 0;
-  for (mlir::Attribute result : results)
-    largest = std::max(largest, llvm::cast<mlir::IntegerAttr>(result).getInt());
-  return largest;
-}
-
 bool TargetImage::run(Call &call) {
   int64_t items = evaluate(image.kernels.front().items, call.dims);
   int64_t scratchBytes = evaluate(image.kernels.front().scratchBytes, call.dims);
