@@ -60,6 +60,7 @@ private:
   }
   bool isOnlyUsedIn(unsigned group, unsigned op) const;
   bool feedsEpilogue(unsigned group, unsigned op) const;
+  bool meetsGather(unsigned group, unsigned op) const;
   bool hasPathAround(unsigned from, unsigned to) const;
   bool canMerge(unsigned left, unsigned right) const {
     return !hasPathAround(left, right) && !hasPathAround(right, left);
@@ -202,6 +203,19 @@ bool Grouping::feedsEpilogue(unsigned group, unsigned op) const {
   });
 }
 
+/// True where with `op` the group would hold a gather and what it picks from, of which it needs all
+/// rows.
+bool Grouping::meetsGather(unsigned group, unsigned op) const {
+  auto isInside = [&](int other) { return other >= 0 && contains(group, other); };
+  if (kindOf(op) == FusionKind::Gather &&
+      llvm::any_of(ops[op]->getOperands(), [&](Value v) { return isInside(producer(v)); }))
+    return true;
+  return llvm::any_of(ops[op]->getUsers(), [&](Operation *user) {
+    auto it = index.find(user);
+    return it != index.end() && kindOf(it->second) == FusionKind::Gather && isInside(it->second);
+  });
+}
+
 /// Copies `op` into the group where the rules allow it, then its producers. `direct`: it feeds the
 /// head with no more than views between.
 void Grouping::copyProducers(unsigned group, unsigned op, bool direct) {
@@ -218,7 +232,7 @@ void Grouping::copyProducers(unsigned group, unsigned op, bool direct) {
     allowed = !direct && isOnlyUsedIn(group, op);
   if (!isContraction && kind == FusionKind::Rotary)
     allowed = isOnlyUsedIn(group, op);
-  if (!allowed || (kind != FusionKind::View && feedsEpilogue(group, op)))
+  if (!allowed || meetsGather(group, op) || (kind != FusionKind::View && feedsEpilogue(group, op)))
     return;
   groups[group].copied.set(op);
   if (kind == FusionKind::Gather)
@@ -240,7 +254,8 @@ void Grouping::copyViews(unsigned group) {
       continue;
     for (Value operand : ops[op]->getOperands()) {
       int from = producer(operand);
-      if (from < 0 || contains(group, from) || kindOf(from) != FusionKind::View)
+      if (from < 0 || contains(group, from) || kindOf(from) != FusionKind::View ||
+          meetsGather(group, from))
         continue;
       groups[group].copied.set(from);
       work.push_back(from);
@@ -364,21 +379,28 @@ std::vector<RegionGroup> Grouping::order() {
     if (waiting[group] == 0)
       ready.insert(group);
   std::vector<RegionGroup> ordered;
+  size_t visited = 0;
   while (!ready.empty()) {
     unsigned group = *ready.begin();
     ready.erase(ready.begin());
-    RegionGroup &region = ordered.emplace_back();
+    ++visited;
+    RegionGroup region;
+    bool hasEffect = false;
     for (unsigned op = 0; op < ops.size(); ++op) {
       if (contains(group, op))
         region.ops.push_back(ops[op]);
       if (groups[group].owned[op] && results[op])
         llvm::append_range(region.results, ops[op]->getResults());
+      hasEffect |= groups[group].owned[op] && !isMemoryEffectFree(ops[op]);
     }
+    if (hasEffect || !region.results.empty())
+      ordered.push_back(std::move(region));
     for (unsigned reader : readers[group])
       if (--waiting[reader] == 0)
         ready.insert(reader);
   }
-  assert(ordered.size() == regions.size() && "groups form a cycle");
+  if (visited != regions.size())
+    llvm::report_fatal_error("groups of ops form a cycle");
   return ordered;
 }
 

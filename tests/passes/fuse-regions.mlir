@@ -184,3 +184,43 @@ graph.func @foreign(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %r = math.absf %x : tensor<4x4xf32>
   graph.return %r : tensor<4x4xf32>
 }
+
+// -----
+
+// A view that a gather picks from is in memory, also for the op that reads both.
+!i = tensor<?xi32, #graph.dims<@n>>
+!q = tensor<?x8xf32, #graph.dims<@n>>
+!x = tensor<?x4xf32, #graph.dims<@n>>
+// CHECK-LABEL: graph.func @gathered_view
+// CHECK: %[[V:.*]] = graph.fused
+// CHECK-NEXT: graph.slice
+// CHECK: graph.fused (%[[A:.*]] = %[[V]] :
+// CHECK-NEXT: %[[G:.*]] = graph.gather %[[A]]
+// CHECK-NEXT: graph.add %[[A]], %[[G]]
+graph.dim @n in [1, 8]
+graph.func @gathered_view(%q: !q, %i: !i) -> !x {
+  %v = graph.slice %q [4, 4] : !q -> !x
+  %g = graph.gather %v, %i : !x, !i -> !x
+  %r = graph.add %v, %g : !x, !x
+  graph.return %r : !x
+}
+
+// -----
+
+// A norm that the epilogue reads too is in memory, not recomputed.
+!x = tensor<?x4xf32, #graph.dims<@n>>
+!w = tensor<4x4xf32>
+!v = tensor<4xf32>
+// CHECK-LABEL: graph.func @norm_in_epilogue
+// CHECK: %[[H:.*]] = graph.fused
+// CHECK-NEXT: graph.rms_norm
+// CHECK: graph.fused (%[[A:.*]] = %[[H]] :
+// CHECK-NEXT: graph.matmul %[[A]]
+// CHECK-NEXT: graph.add %[[A]]
+graph.dim @n in [1, 8]
+graph.func @norm_in_epilogue(%x: !x, %w: !w, %v: !v) -> !x {
+  %h = graph.rms_norm %x, %v eps = 1.0e-5 : !x, !v
+  %m = graph.matmul %h, %w : !x, !w -> !x
+  %r = graph.add %h, %m : !x, !x
+  graph.return %r : !x
+}
