@@ -160,15 +160,15 @@ public:
     Value rows = frame.rowsOf(shape.op.getResult().getType());
     tableColumns =
         frame.dim(graph::getDims(shape.op.getBlockTable().getType()).getSymbols().back());
-    // Items are (head, part of the tokens), parts fastest. A range appends all tokens of each head it
-    // touches; two workers that share a head both do, and write the same bytes.
+    // Items are (head, part of the tokens), parts fastest. A range appends all tokens of each head
+    // it touches; two workers that share a head both do, and write the same bytes.
     Value firstHead = frame.floorDiv(frame.begin(), tokenParts);
     Value lastHead = frame.ceilDiv(frame.end(), tokenParts);
     loop(b, firstHead, lastHead, 1, [&](Value head) {
       Value firstItem = frame.mul(head, i64(b, tokenParts));
       auto tokenAt = [&](Value item) {
-        Value part = frame.min(frame.max(frame.sub(item, firstItem), i64(b, 0)),
-                               i64(b, tokenParts));
+        Value part =
+            frame.min(frame.max(frame.sub(item, firstItem), i64(b, 0)), i64(b, tokenParts));
         return frame.floorDiv(frame.mul(part, rows), tokenParts);
       };
       Value from = tokenAt(frame.begin()), to = tokenAt(frame.end());

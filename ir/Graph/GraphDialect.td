@@ -26,15 +26,15 @@ class Graph_Attr<string name, string attrMnemonic, list<Trait> traits = []>
   let mnemonic = attrMnemonic;
 }
 
-def Graph_DimsAttr : Graph_Attr<"Dims", "dims",
-    [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+def Graph_DimsAttr
+    : Graph_Attr<"Dims", "dims", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "Names of a tensor's dynamic dims, in order";
   let parameters = (ins ArrayRefParameter<"::mlir::FlatSymbolRefAttr">:$symbols);
   let assemblyFormat = "`<` $symbols `>`";
 }
 
-def Graph_StoredAttr : Graph_Attr<"Stored", "stored",
-    [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+def Graph_StoredAttr
+    : Graph_Attr<"Stored", "stored", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "How a weight's bytes are stored: a format of ir/Formats.def and a layout";
   let description = [{
     The tensor type's shape and element type stay logical; `format` and `layout` say what the
@@ -51,7 +51,7 @@ def Graph_SourceAttr : Graph_Attr<"Source", "source"> {
     row-major; `offset` is in bytes from the start of the file; `name` is the tensor's name there.
   }];
   let parameters = (ins StringRefParameter<>:$file, StringRefParameter<>:$name, "int64_t":$offset,
-                        StringRefParameter<>:$dtype, ArrayRefParameter<"int64_t">:$shape);
+      StringRefParameter<>:$dtype, ArrayRefParameter<"int64_t">:$shape);
   let assemblyFormat = [{
     `<` $file `,` $name `,` `offset` `=` $offset `,` $dtype `,` `[` $shape `]` `>`
   }];
@@ -82,8 +82,7 @@ def Graph_CacheType : Graph_Type<"Cache", "cache"> {
     are `f32` or `f16`.
   }];
   let parameters = (ins "int64_t":$layers, "int64_t":$kvHeads, "int64_t":$headDim,
-                        "int64_t":$pageSize, "::mlir::FlatSymbolRefAttr":$pages,
-                        "::mlir::Type":$elementType);
+      "int64_t":$pageSize, "::mlir::FlatSymbolRefAttr":$pages, "::mlir::Type":$elementType);
   let assemblyFormat = [{
     `<` `layers` `=` $layers `,` `kv_heads` `=` $kvHeads `,` `head_dim` `=` $headDim `,`
         `page_size` `=` $pageSize `,` `pages` `=` $pages `,` $elementType `>`
