@@ -52,9 +52,9 @@ test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)
 	ctest --test-dir build/release -j $(JOBS) --output-on-failure
 
-bench: packages build/release/build.ninja ## measure speed, memory and quality
+bench: packages build/release/build.ninja ## measure speed and memory; BIG=1 adds a model of 1.1 billion parameters
 	cmake --build build/release -j $(JOBS) --target kiln
-	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench
+	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench $(if $(BIG),--big)
 
 fuzz: packages packages-fuzz build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each (default 20)
 	cmake --build build/fuzz -j $(JOBS) --target fuzzers
