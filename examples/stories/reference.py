@@ -6,8 +6,8 @@ usage: reference.py [--model model] [--prompt TEXT] [--tokens 60] [--logits]
 
 Standard library only; shares no code with the compiler, the runtime or the training. The F16 (or
 F32) weights are widened exactly and all arithmetic is in double precision. Every case records the
-least margin, the smallest lead of the chosen token's logit over the second best: an f32 forward
-pass must choose the same tokens while its errors stay below half of it.
+margins, the lead of each chosen token's logit over the second best: a forward pass that rounds more
+must choose the same tokens while its errors stay below half of the least one.
 """
 import argparse
 import json
@@ -18,7 +18,7 @@ import struct
 from operator import mul
 
 HERE = pathlib.Path(__file__).parent
-PROMPTS = ["", "Once upon a time, there was a little fox named Rusty.", "Lily was a brave girl who"]
+PROMPTS = ["", "Long ago, a young boy named Theo lived beside", "Coco was a little rabbit who lived at the edge of"]
 # GPT-2's pre-tokenization; \w and \d stand in for \p{L} and \p{N}, which `re` lacks.
 WORDS = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
@@ -91,7 +91,8 @@ class Llama:
     def __init__(self, folder):
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.weights = read_safetensors(folder / "model.safetensors")
-        self.cache = [([], []) for _ in range(self.config["num_hidden_layers"])]  # keys, values: [tokens][kv_heads][head]
+        # Keys and values of every layer: [tokens][kv_heads][head].
+        self.cache = [([], []) for _ in range(self.config["num_hidden_layers"])]
 
     def step(self, token):
         x = list(self.weights["model.embed_tokens.weight"][token])
@@ -136,7 +137,8 @@ class Llama:
     def mlp(self, prefix, x):
         gate = matvec(self.weights[prefix + "gate_proj.weight"], x)
         up = matvec(self.weights[prefix + "up_proj.weight"], x)
-        return matvec(self.weights[prefix + "down_proj.weight"], [g / (1.0 + math.exp(-g)) * u for g, u in zip(gate, up)])
+        y = [g / (1.0 + math.exp(-g)) * u for g, u in zip(gate, up)]
+        return matvec(self.weights[prefix + "down_proj.weight"], y)
 
 
 def greedy(folder, tokenizer, prompt, count):
@@ -159,7 +161,7 @@ def greedy(folder, tokenizer, prompt, count):
         "first_logits": [[i, round(first[i], 5)] for i in best],
         "ids": ids,
         "text": tokenizer.decode(ids),
-        "least_margin": round(min(margins), 5),
+        "margins": [round(m, 4) for m in margins],
     }, first
 
 

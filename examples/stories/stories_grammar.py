@@ -81,7 +81,8 @@ class Grammar:
     def _row(self, row):
         """A row with its fields by name, the first one also as "", and each with a capital."""
         row = {"": next(iter(row.values())), **row}
-        return {**row, **{field[:1].upper() + field[1:]: text[:1].upper() + text[1:] for field, text in row.items() if field}}
+        capital = {field.capitalize(): text[:1].upper() + text[1:] for field, text in row.items() if field}
+        return {**row, **capital}
 
     @staticmethod
     def _is_rule(template):
@@ -111,10 +112,10 @@ class Grammar:
         return sentences
 
     def _write(self, template, cast, rng):
-        text = self._expand(template, cast, rng, set())
+        text = self._expand(template, cast, rng)
         return re.sub(r"([aA])\0 (?=(.))", lambda m: m[1] + ("n " if m[2] in VOWELS else " "), text)
 
-    def _expand(self, template, cast, rng, used):
+    def _expand(self, template, cast, rng):
         out = []
         for symbol in template.symbols:
             if symbol[0] == "text":
@@ -124,10 +125,7 @@ class Grammar:
             elif symbol[0] == "part":
                 out.append(cast[symbol[1]][symbol[2]])
             else:
-                fresh = [choice for choice in self.rules[symbol[1]] if id(choice) not in used]
-                choice = rng.choice(fresh)
-                used.add(id(choice))
-                out.append(self._expand(choice[0], cast, rng, used))
+                out.append(self._expand(rng.choice(self.rules[symbol[1]])[0], cast, rng))
         return "".join(out)
 
     # Judging.
@@ -140,42 +138,40 @@ class Grammar:
         return template.symbols[0][0] != "text" or text.startswith(template.symbols[0][1])
 
     def _parse(self, template, sentence):
-        for end, cast, _ in self._match(template.symbols, 0, sentence, 0, {}, frozenset()):
+        for end, cast in self._match(template.symbols, 0, sentence, 0, {}):
             if end == len(sentence):
                 hero, pal = cast.get("hero"), cast.get("pal")
                 if not (hero and pal and len(hero) == 1 and hero == pal):
                     return True
         return False
 
-    def _match(self, symbols, i, text, at, cast, used):
-        """Yields (end, cast, used) for every way symbols[i:] derive a prefix of text[at:].
+    def _match(self, symbols, i, text, at, cast):
+        """Yields (end, cast) for every way symbols[i:] derive a prefix of text[at:].
 
-        cast maps a role to the rows it may still be; used holds the choices made so far in this
-        sentence, since a rule never makes the same choice twice in one sentence.
+        cast maps a role to the rows it may still be.
         """
         if i == len(symbols):
-            yield at, cast, used
+            yield at, cast
             return
         kind, what = symbols[i][:2]
         if kind == "text":
             if text.startswith(what, at):
-                yield from self._match(symbols, i + 1, text, at + len(what), cast, used)
+                yield from self._match(symbols, i + 1, text, at + len(what), cast)
         elif kind == "article":
             end = text.find(" ", at)
             if end > 0 and text[at:end] == what + ("n" if text[end + 1:end + 2] in VOWELS else ""):
-                yield from self._match(symbols, i + 1, text, end, cast, used)
+                yield from self._match(symbols, i + 1, text, end, cast)
         elif kind == "part":
             forms = {}
             for row in cast.get(what, self.roles[what]):
                 forms.setdefault(row[symbols[i][2]], []).append(row)
             for form, rows in forms.items():
                 if text.startswith(form, at):
-                    yield from self._match(symbols, i + 1, text, at + len(form), {**cast, what: rows}, used)
+                    yield from self._match(symbols, i + 1, text, at + len(form), {**cast, what: rows})
         else:
             for choice in self.rules[what]:
-                if id(choice) not in used and self._starts(choice[0], text[at:]):
-                    for end, inner, chosen in self._match(choice[0].symbols, 0, text, at, cast, used | {id(choice)}):
-                        yield from self._match(symbols, i + 1, text, end, inner, chosen)
+                for end, inner in self._match(choice[0].symbols, 0, text, at, cast):
+                    yield from self._match(symbols, i + 1, text, end, inner)
 
 
 @functools.cache
@@ -207,20 +203,28 @@ def complete_sentences(text):
         if chapter == BEGIN:
             out += [rest] if rest else []
             rest = ""
-        if not chapter or chapter == BEGIN:
-            continue
-        chapter, start, quoted = " ".join(chapter.split()), 0, False
-        for at, char in enumerate(chapter):
-            quoted ^= char == '"'
-            closes = char in ".!?" or char == '"' and chapter[at - 1:at] in tuple(".!?")
-            if closes and not quoted and re.match(r'$| ["A-Z]', chapter[at + 1:at + 3]):
-                out.append(chapter[start:at + 1].strip())
-                start = at + 1
-        rest = chapter[start:].strip()
-        if rest.endswith((".", "!", "?", '"')):  # complete, but for a quote that was never closed
-            out.append(rest)
-            rest = ""
+        elif chapter:
+            sentences, rest = split_sentences(" ".join(chapter.split()))
+            out += sentences
     return out
+
+
+def split_sentences(chapter):
+    """The sentences of one story and the unfinished rest, which is "" where the last one is complete."""
+    out, start, quoted = [], 0, False
+    for at, char in enumerate(chapter):
+        quoted ^= char == '"'
+        closes = char in ".!?" or char == '"' and chapter[at - 1:at] in tuple(".!?")
+        if closes and not quoted and re.match(r'$| ["A-Z]', chapter[at + 1:at + 3]):
+            sentence = chapter[start:at + 1].strip()
+            if at + 1 == len(chapter) and re.fullmatch(r'"[^"]*"', sentence):
+                return out, sentence  # the speaker's name was still to come
+            out.append(sentence)
+            start = at + 1
+    rest = chapter[start:].strip()
+    if re.search(r'[.!?] ["A-Z]', rest):  # sentences behind a quote that was never closed
+        return [*out, rest], ""
+    return out, rest
 
 
 def main():

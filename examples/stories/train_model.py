@@ -238,7 +238,8 @@ def sample(args, tokenizer):
         ids = torch.tensor([tokenizer.encode(prompt).ids] * args.stories)
         begun, caches = ids.shape[1], [[] for _ in model.layers]
         logits = model(ids, caches)[:, -1]
-        while ids.shape[1] < CONFIG["max_position_embeddings"] and not (ids[:, begun:] == CONFIG["eos_token_id"]).any(1).all():
+            ended = CONFIG["eos_token_id"] in row[begun:]
+            end = row.index(CONFIG["eos_token_id"], begun) if ended else len(row)
             if args.temperature:
                 token = torch.multinomial((logits / args.temperature).softmax(-1), 1)
             else:
