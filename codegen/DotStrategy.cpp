@@ -4,6 +4,7 @@
 #include "codegen/DotStrategy.h"
 #include "codegen/EmitSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
@@ -25,6 +26,18 @@ PreparedRows::PreparedRows(RowKind kind, const PanelLayout &layout)
   stride = llvm::alignTo(bytes, 64) + 64;
 }
 
+/// Loads from a panel. With one row the loop is bound by memory, and the panels of a range lie one
+/// after the other: the line that will be needed `prefetchBytes` later is asked for now, across the
+/// page boundaries at which hardware prefetchers stop.
+static constexpr int64_t prefetchBytes = 4096;
+static Value loadWeights(ImplicitLocOpBuilder &b, const DotRequest &request, Type type,
+                         Value address, unsigned alignment) {
+  if (request.rowCount == 1 && alignment == 64)
+    LLVM::Prefetch::create(b, emit::address(b, address, prefetchBytes), /*rw=*/0, /*hint=*/3,
+                           /*cache=*/1);
+  return load(b, type, address, alignment);
+}
+
 /// The eight code vectors of a group of 32: vector<16xi32>, four unsigned 8-bit codes per lane.
 static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const DotRequest &request,
                                     Value group) {
@@ -33,13 +46,15 @@ static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const DotRequest &r
   SmallVector<Value> codes;
   if (format.bits == 8) {
     for (int64_t quad = 0; quad < 8; ++quad)
-      codes.push_back(load(b, type, address(b, request.panel, group, 512, quad * 64), 64));
+      codes.push_back(
+          loadWeights(b, request, type, address(b, request.panel, group, 512, quad * 64), 64));
     return codes;
   }
   Value nibbles = splatConstant(b, type, 0x0f0f0f0f), four = splatConstant(b, type, 4);
   SmallVector<Value> high;
   for (int64_t quad = 0; quad < 4; ++quad) {
-    Value both = load(b, type, address(b, request.panel, group, 256, quad * 64), 64);
+    Value both =
+        loadWeights(b, request, type, address(b, request.panel, group, 256, quad * 64), 64);
     codes.push_back(arith::AndIOp::create(b, both, nibbles));
     high.push_back(arith::AndIOp::create(b, arith::ShRUIOp::create(b, both, four), nibbles));
   }
