@@ -238,14 +238,15 @@ def sample(args, tokenizer):
         ids = torch.tensor([tokenizer.encode(prompt).ids] * args.stories)
         begun, caches = ids.shape[1], [[] for _ in model.layers]
         logits = model(ids, caches)[:, -1]
-            ended = CONFIG["eos_token_id"] in row[begun:]
-            end = row.index(CONFIG["eos_token_id"], begun) if ended else len(row)
+        ended = torch.zeros(len(ids), 1, dtype=torch.bool)
+        while ids.shape[1] < CONFIG["max_position_embeddings"] and not ended.all():
             if args.temperature:
                 token = torch.multinomial((logits / args.temperature).softmax(-1), 1)
             else:
                 token = logits.argmax(-1, keepdim=True)
             logits = model(token, caches, ids.shape[1])[:, -1]
             ids = torch.cat((ids, token), 1)
+            ended |= token == CONFIG["eos_token_id"]
         for row in ids.tolist():
             end = row.index(CONFIG["eos_token_id"], begun) if CONFIG["eos_token_id"] in row[begun:] else len(row)
             print(tokenizer.decode(row[:end]), end="\n\n", flush=True)
