@@ -1,7 +1,11 @@
 // The decoder function that the language-model layer drives, and what it must look like:
-//   dims    n tokens, m rows of logits wanted, s sequence slots, b columns of the block table, p
-//   pages inputs  tokens, positions, slots i32[n]; block_table i32[s, b]; out_rows i32[m] state the
-//   KV cache; its size depends on p only output  logits f32[m, vocab]
+//
+//   dims      n tokens, m rows of logits wanted, s sequence slots, b columns of the block table,
+//             p pages
+//   inputs    tokens, positions, slots i32[n]; block_table i32[s, b]; out_rows i32[m]
+//   state     the KV cache; its size depends on p only
+//   output    logits f32[m, vocab]
+//
 // The token at position t of slot s lives in page block_table[s, t / page_size], row t % page_size.
 // Everything is found by name; a function of another form is refused with the reason.
 
