@@ -1,7 +1,9 @@
 // Lowers a module of kernel functions to the LLVM dialect. The order is the invariant:
-//   tiles lowered (their heights are static: split-dynamic-loops has run) (no exec or graph op
-//   left) → maths functions expanded (no libm call can remain) → structured control flow → LLVM
-//   dialect.
+//
+//   tiles to vectors        their heights are static: split-dynamic-loops has run
+//   maths functions         no exec or graph op is left; then no call to libm can remain
+//   structured control      to branches
+//   everything              to the LLVM dialect
 #include "codegen/LowerToLLVM.h"
 #include "codegen/LowerTiles.h"
 #include "codegen/Target.h"

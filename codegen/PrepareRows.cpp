@@ -1,5 +1,6 @@
-// The prologue of a contraction. A row passes twice at most: once to reduce (norm), once to scale,
-// quantize and write. Lanes past the logical columns are masked, so padding may hold anything.
+// The prologue of a contraction. A norm first reduces the row (layer_norm twice: mean, then
+// squares); then it is scaled, quantized and written in one pass. Lanes past the logical columns
+// are masked, so padding may hold anything.
 //
 // Int8 rows follow the symmetric scheme of the weights: scale = max|x| / 127 over 32 elements,
 // code = round-to-nearest-even(x / scale).

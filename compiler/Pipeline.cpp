@@ -1,10 +1,11 @@
 // The table of contents of the compiler. Each stage leaves what the next one needs:
 //
-//   import        a verified graph module, a symbol for every weight, no weight read
-//   graph passes  exec functions: launches of distinct kernels over planned buffers
-//   (passes/Pipelines.cpp) codegen       for each target an image that implements every kernel
-//   write         weights streamed from their sources, quantized, packed; the file renamed into
-//   place
+//   import         a verified graph module, a symbol for every weight, no weight read
+//   graph passes   exec functions: launches of distinct kernels over planned buffers
+//                  (passes/Pipelines.cpp)
+//   codegen        for each target an image that implements every kernel
+//   write          weights streamed from their sources, quantized, packed; the file renamed
+//                  into place
 #include "compiler/Pipeline.h"
 #include "compiler/GenerateCode.h"
 #include "compiler/import/ImportModel.h"

@@ -10,10 +10,9 @@
 //   bf16       [depth/2][16][2] bf16: pairs of neighbouring depth (vdpbf16ps, AMX bf16)
 //   q8_sym_*   [depth/4][16][4] u8 codes: the operand of vpdpbusd, sdot and an AMX B tile;
 //              then scales [depth/group][16] f16
-//   q4_sym_*   [depth/32][4][16][4] u8: byte (g, j, lane, i) holds depth 32g + 4j + i in its low
-//   and
-//              depth 32g + 4(j+4) + i in its high nibble, so an `and` and a shift unpack two
-//              q8 vectors; then scales [depth/group][16] f16
+//   q4_sym_*   [depth/32][4][16][4] u8: byte (g, j, lane, i) holds depth 32g + 4j + i in its
+//              low nibble and depth 32g + 4(j+4) + i in its high one, so an `and` and a shift
+//              unpack two q8 vectors; then scales [depth/group][16] f16
 //
 // The layout "rows" is row-major without padding inside a row; it is for rank-1 weights, which are
 // stored as f32 padded with zeros to a multiple of 16 elements.

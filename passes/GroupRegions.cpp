@@ -1,8 +1,7 @@
 // Decides which ops of a function share a region, by rules that know ops only by their FusionKind:
 //
-//  1. A contraction or attention heads a region of its own. An elementwise op joins the region of
-//  an
-//     operand as epilogue. Contractions of one input and width whose results meet in an elementwise
+//  1. A contraction or attention heads a region of its own. An elementwise op joins an operand's
+//     region as epilogue. Contractions of one input and width whose results meet in an elementwise
 //     op share a region (gate and up).
 //  2. Norms and gathers that feed a contraction, and what only they use before them, are recomputed
 //     in its region as prologue; so are rotations and views that feed attention. A value with other
