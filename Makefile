@@ -46,7 +46,7 @@ demo: packages build/release/build.ninja ## compile the example model and let it
 	@echo "kiln: building the compiler (a few minutes the first time)"
 	cmake --build build/release -j $(JOBS) --target kiln
 	build/release/bin/kiln compile examples/stories/model -o build/stories.kiln
-	build/release/bin/kiln run build/stories.kiln --prompt "Once upon a time" --max-tokens 120
+	build/release/bin/kiln run build/stories.kiln --max-tokens 200
 
 test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)
