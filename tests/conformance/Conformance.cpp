@@ -194,8 +194,11 @@ int TargetConformance::run() {
   std::vector<ConformanceCase> cases = contractionCases();
   for (auto more : {lookupCases(), attentionCases()})
     cases.insert(cases.end(), more.begin(), more.end());
+  // On the host's own target the reference would be compared with itself.
+  bool isHost = &target == llvm::cantFail(hostTarget());
+  llvm::ArrayRef<const KernelEmitter *> emitters = target.kernels.drop_back(isHost ? 1 : 0);
   for (const ConformanceCase &kernel : cases)
-    for (const KernelEmitter *emitter : target.kernels)
+    for (const KernelEmitter *emitter : emitters)
       runCase(kernel, *emitter);
   int passed = 0, failed = 0;
   for (const auto &[name, tally] : tallies) {
