@@ -24,6 +24,10 @@ constexpr KernelEmitter contractionEmitter(llvm::StringLiteral name) {
           }};
 }
 
+/// The entry of contractions that multiply many rows by the target's matrix unit, and few rows by
+/// the first of the target's dots that takes the format.
+const KernelEmitter &matrixContractionEmitter();
+
 } // namespace kiln
 
 #endif

@@ -78,6 +78,18 @@ void emit::loop(ImplicitLocOpBuilder &b, Value lower, Value upper, int64_t step,
   });
 }
 
+void emit::branch(ImplicitLocOpBuilder &b, Value condition, llvm::function_ref<void()> then,
+                  llvm::function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(b, condition, /*withElseRegion=*/bool(otherwise));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  then();
+  if (!otherwise)
+    return;
+  b.setInsertionPointToStart(op.elseBlock());
+  otherwise();
+}
+
 Value emit::keepLanes(ImplicitLocOpBuilder &b, Value vector, int64_t valid) {
   auto type = cast<VectorType>(vector.getType());
   SmallVector<bool> lanes;

@@ -36,6 +36,10 @@ llvm::SmallVector<Value> loop(ImplicitLocOpBuilder &b, Value lower, Value upper,
 void loop(ImplicitLocOpBuilder &b, Value lower, Value upper, int64_t step,
           llvm::function_ref<void(Value index)> body);
 
+/// if (condition) then(); else otherwise().
+void branch(ImplicitLocOpBuilder &b, Value condition, llvm::function_ref<void()> then,
+            llvm::function_ref<void()> otherwise = nullptr);
+
 /// Lanes 0 .. valid-1 of `vector`, zero in the others.
 Value keepLanes(ImplicitLocOpBuilder &b, Value vector, int64_t valid);
 

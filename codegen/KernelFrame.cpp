@@ -9,7 +9,8 @@ using namespace kiln;
 
 // Byte offsets of the fields of kiln_kernel_args on 64-bit targets.
 namespace field {
-constexpr int64_t buffers = 0, dims = 8, scratch = 16, begin = 24, end = 32;
+constexpr int64_t buffers = 0, dims = 8, scratch = 16, begin = 24, end = 32, range = 40,
+                  counters = 48;
 } // namespace field
 
 KernelFrame::KernelFrame(exec::KernelOp kernel, OpBuilder &moduleBuilder)
@@ -32,6 +33,8 @@ KernelFrame::KernelFrame(exec::KernelOp kernel, OpBuilder &moduleBuilder)
   scratchPtr = loadField(pointer, field::scratch);
   beginItem = loadField(b.getI64Type(), field::begin);
   endItem = loadField(b.getI64Type(), field::end);
+  rangeIndex = loadField(b.getI64Type(), field::range);
+  counterWords = loadField(pointer, field::counters);
   auto end = func::ReturnOp::create(b);
   b.setInsertionPoint(end);
 }

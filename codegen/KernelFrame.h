@@ -27,8 +27,10 @@ public:
   /// Value of a dim (i64), by name; the kernel verifier guarantees it exists.
   mlir::Value dim(mlir::FlatSymbolRefAttr symbol) const;
   mlir::Value scratch() const { return scratchPtr; }
-  mlir::Value begin() const { return beginItem; } // i64
-  mlir::Value end() const { return endItem; }     // i64
+  mlir::Value begin() const { return beginItem; }  // i64
+  mlir::Value end() const { return endItem; }      // i64
+  mlir::Value range() const { return rangeIndex; } // i64: 0 for a worker's first of this launch
+  mlir::Value counters() const { return counterWords; } // !llvm.ptr
 
   /// The number of rows of a tensor type (i64): a constant or a dim.
   mlir::Value rowsOf(mlir::Type type);
@@ -57,7 +59,7 @@ private:
   mlir::func::FuncOp func;
   unsigned readCount = 0;
   llvm::SmallVector<mlir::Value> buffers, dims;
-  mlir::Value scratchPtr, beginItem, endItem;
+  mlir::Value scratchPtr, beginItem, endItem, rangeIndex, counterWords;
 };
 
 } // namespace kiln

@@ -202,18 +202,59 @@ private:
 
 } // namespace
 
+/// Address of row first + i (i64) of the source, through the picks.
+static Value sourceRow(KernelFrame &frame, const RowSource &source, Value first, Value i) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  Value index = arith::AddIOp::create(b, first, i);
+  if (source.picks) {
+    Value picked = load(b, b.getI32Type(), address(b, frame.buffer(*source.picks), index, 4), 4);
+    index = arith::ExtSIOp::create(b, b.getI64Type(), picked);
+  }
+  return address(b, frame.buffer(source.parameter), index, source.stride * 4);
+}
+
 void kiln::emitPrepareRows(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
                            int64_t zero, Value first, Value count, Value destination) {
   ImplicitLocOpBuilder &b = frame.builder();
   RowWriter writer(b, rows, source.columns, zero);
   loop(b, i64(b, 0), count, 1, [&](Value i) {
-    Value index = arith::AddIOp::create(b, first, i);
-    if (source.picks) {
-      Value picked = load(b, b.getI32Type(), address(b, frame.buffer(*source.picks), index, 4), 4);
-      index = arith::ExtSIOp::create(b, b.getI64Type(), picked);
-    }
-    RowEmitter row(frame, source,
-                   address(b, frame.buffer(source.parameter), index, source.stride * 4));
+    RowEmitter row(frame, source, sourceRow(frame, source, first, i));
     writer.write(row, address(b, destination, i, rows.stride));
+  });
+}
+
+void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,
+                            int64_t groups, Value first, Value count, Value destination) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  VectorType f32x16 = vectorOf(lanes, b.getF32Type());
+  auto lineOf = [&](Value i, Value group) {
+    Value tile = address(b, destination, frame.floorDiv(i, MatrixUnit::kRows),
+                         groups * MatrixUnit::kTileBytes);
+    Value line = arith::AndIOp::create(b, i, i64(b, MatrixUnit::kRows - 1));
+    return address(b, address(b, tile, line, 64), group, MatrixUnit::kTileBytes);
+  };
+  loop(b, i64(b, 0), count, 1, [&](Value i) {
+    RowEmitter row(frame, source, sourceRow(frame, source, first, i));
+    auto emitGroup = [&](Value group, int64_t valid) {
+      Value halves[2];
+      for (int64_t half = 0; half < 2; ++half) {
+        int64_t left = valid - half * lanes;
+        Value column =
+            frame.add(frame.mul(group, i64(b, MatrixUnit::kDepth)), i64(b, half * lanes));
+        halves[half] = left > 0 ? row.chunk(column, left) : splatConstant(b, f32x16, 0);
+      }
+      store(b, unit.packRow(b, halves[0], halves[1]), lineOf(i, group), 64);
+    };
+    int64_t whole = source.columns / MatrixUnit::kDepth;
+    loop(b, i64(b, 0), i64(b, whole), 1,
+         [&](Value group) { emitGroup(group, MatrixUnit::kDepth); });
+    for (int64_t group = whole; group < groups; ++group)
+      emitGroup(i64(b, group), source.columns - group * MatrixUnit::kDepth);
+  });
+  Value end = frame.mul(frame.ceilDiv(count, 2 * MatrixUnit::kRows), i64(b, 2 * MatrixUnit::kRows));
+  Value zero = splatConstant(b, vectorOf(MatrixUnit::kDepth, b.getBF16Type()), 0);
+  loop(b, count, end, 1, [&](Value i) {
+    loop(b, i64(b, 0), i64(b, groups), 1,
+         [&](Value group) { store(b, zero, lineOf(i, group), 64); });
   });
 }

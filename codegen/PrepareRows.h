@@ -5,6 +5,7 @@
 
 #include "codegen/DotStrategy.h"
 #include "codegen/KernelFrame.h"
+#include "codegen/MatrixUnit.h"
 #include "ir/Exec/ExecDialect.h"
 #include <string>
 
@@ -28,6 +29,12 @@ struct RowSource {
 /// `zero` is the weights' code of 0 when the strategy takes unsigned weights, else 0.
 void emitPrepareRows(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
                      int64_t zero, mlir::Value first, mlir::Value count, mlir::Value destination);
+
+/// Prepares them as left operands of a matrix unit instead: tiles [row tile][group][16][32] of
+/// bf16, `groups` of 32 columns each. Rows past `count` up to a multiple of 32 become zeros.
+void emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,
+                      int64_t groups, mlir::Value first, mlir::Value count,
+                      mlir::Value destination);
 
 } // namespace kiln
 

@@ -13,6 +13,7 @@
 namespace kiln {
 
 struct DotStrategy;
+struct MatrixUnit;
 
 struct Target {
   std::string name;                       // as --target spells it: "x86-64-v4"
@@ -27,6 +28,8 @@ struct Target {
   int64_t rowBlock; // rows whose activations are prepared in scratch before panels pass
   llvm::ArrayRef<const KernelEmitter *> kernels; // best first, the reference last
   llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
+  const MatrixUnit *matrix = nullptr;            // for many rows; none on most
+  int64_t l2Bytes = 1 << 20;                     // of a core's own second-level cache
 };
 
 } // namespace kiln

@@ -9,17 +9,13 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "targets/x86_64/Intrinsics.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::emit;
 
 static constexpr int64_t lanes = 16;
-
-static Value callIntrinsic(ImplicitLocOpBuilder &b, StringRef name, Type result,
-                           ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), operands).getResult(0);
-}
 
 static Value asBytes(ImplicitLocOpBuilder &b, Value ints) {
   int64_t count = cast<VectorType>(ints.getType()).getNumElements();

@@ -1,8 +1,10 @@
-// The x86-64 targets: AVX2 (v3) and AVX-512 (v4), each with and without VNNI, as data.
+// The x86-64 targets: AVX2 (v3) and AVX-512 (v4), each with and without VNNI, as data; and Sapphire
+// Rapids for AMX.
 #include "codegen/Attention.h"
 #include "codegen/Contraction.h"
 #include "codegen/Target.h"
 #include "codegen/reference/Reference.h"
+#include "targets/x86_64/AmxTiles.h"
 #include "targets/x86_64/IntegerDots.h"
 #include "llvm/BinaryFormat/ELF.h"
 
@@ -16,9 +18,10 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionVnni,
-                                                 &contractionMadd,    &contractionFma,
-                                                 &loopsEmitter(),     &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &matrixContractionEmitter(),
+                                                 &contractionVnni,    &contractionMadd,
+                                                 &contractionFma,     &loopsEmitter(),
+                                                 &referenceEmitter()};
   return kernels;
 }
 
@@ -74,6 +77,19 @@ const Target &x86_64V4Vnni() {
     Target t = makeTarget("x86-64-v4-vnni", "x86-64-v4", 512, {8, 4, 2, 1},
                           with(v4Features, "avx512vnni"));
     t.extraFeatures = {"avx512vnni"};
+    return t;
+  }();
+  return target;
+}
+
+const Target &sapphireRapids() {
+  static const Target target = [] {
+    std::vector<std::string> required = v4Features;
+    required.insert(required.end(), {"amx-bf16", "amx-tile", "avx512bf16", "avx512vnni"});
+    Target t = makeTarget("sapphirerapids", "x86-64-v4", 512, {8, 4, 2, 1}, required);
+    t.extraFeatures = {"avx512vnni", "avx512bf16", "amx-tile", "amx-bf16"};
+    t.matrix = &amxBf16;
+    t.l2Bytes = 2 << 20;
     return t;
   }();
   return target;

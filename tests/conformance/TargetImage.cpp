@@ -9,6 +9,10 @@
 #include "llvm/TargetParser/Triple.h"
 #include <dlfcn.h>
 #include <fstream>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 using namespace kiln;
 using namespace kiln::test;
@@ -16,6 +20,16 @@ using namespace kiln::test;
 static bool isNative(const Target &target) {
   return llvm::Triple(target.triple).getArch() ==
          llvm::Triple(llvm::sys::getDefaultTargetTriple()).getArch();
+}
+
+/// Asks Linux for AMX tile data (arch_prctl(2)); true where nothing needs to be asked.
+static bool requestTiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long requestPermission = 0x1023, tileData = 18;
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+#else
+  return true;
+#endif
 }
 
 bool kiln::test::canRun(const Target &target, std::string &reason) {
@@ -26,6 +40,10 @@ bool kiln::test::canRun(const Target &target, std::string &reason) {
         reason = "this machine has no " + feature;
         return false;
       }
+    if (target.matrix && !requestTiles()) {
+      reason = "the system grants no tiles";
+      return false;
+    }
     return true;
   }
 #ifdef KILN_QEMU
@@ -105,7 +123,7 @@ bool TargetImage::runHere(Call &call, int64_t items, int64_t scratchBytes) {
   // Three ranges, out of order, as workers might take them.
   int64_t cuts[] = {0, items / 3, items - items / 4, items};
   for (int i : {1, 2, 0}) {
-    kiln_kernel_args args{buffers.data(), call.dims.data(), scratch.data(), cuts[i], cuts[i + 1]};
+    kiln_kernel_args args{buffers.data(), call.dims.data(), scratch.data(), cuts[i], cuts[i + 1], 0, nullptr};
     if (cuts[i] < cuts[i + 1])
       function(&args);
   }

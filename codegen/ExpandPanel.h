@@ -1,0 +1,42 @@
+// Expands quantized panels to the right operand of a matrix unit, piece by piece, so that the
+// pieces can be spread over other work.
+#ifndef KILN_CODEGEN_EXPANDPANEL_H
+#define KILN_CODEGEN_EXPANDPANEL_H
+
+#include "codegen/MatrixUnit.h"
+#include "ir/PanelLayout.h"
+#include <optional>
+
+namespace kiln {
+
+/// One group of 32 depths of a panel becomes one tile: MatrixUnit::kRows lines, in kUnits pieces of
+/// four lines.
+class ExpandPanel {
+public:
+  static constexpr int64_t kUnits = 4;
+
+  ExpandPanel(mlir::ImplicitLocOpBuilder &b, const MatrixUnit &unit, const PanelLayout &layout)
+      : b(b), unit(unit), layout(layout) {}
+
+  /// Why panels of a format cannot become columns of bf16 without more loss than one rounding of
+  /// each weight.
+  static std::optional<std::string> refuse(const Format &format);
+  /// Whether panels already are tiles and need no expansion.
+  bool isIdentity() const { return layout.getFormat().id == FormatId::BF16; }
+
+  /// Expands piece `index` of a group of the panel (i64 values) to the tile at `tile`. A weight is
+  /// scale * (code - zero), rounded once to bf16.
+  void emitUnit(mlir::Value panel, mlir::Value group, mlir::Value index, mlir::Value tile);
+
+private:
+  mlir::Value decode(mlir::Value codes, int64_t byte, bool highNibble, mlir::Value factor,
+                     mlir::Value offset);
+
+  mlir::ImplicitLocOpBuilder &b;
+  const MatrixUnit &unit;
+  const PanelLayout &layout;
+};
+
+} // namespace kiln
+
+#endif

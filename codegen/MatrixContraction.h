@@ -1,0 +1,60 @@
+// Multiplies many rows by a matrix unit: a block of rows as bf16 tiles in scratch, panels of
+// weights expanded to bf16 tiles a step ahead of their use.
+#ifndef KILN_CODEGEN_MATRIXCONTRACTION_H
+#define KILN_CODEGEN_MATRIXCONTRACTION_H
+
+#include "codegen/ContractionKernel.h"
+#include "codegen/ExpandPanel.h"
+#include "codegen/MatrixUnit.h"
+#include <functional>
+
+namespace kiln {
+
+class MatrixContraction {
+public:
+  /// `scratch`: address of scratchBytes() of the worker's own memory.
+  MatrixContraction(ContractionKernel &kernel, mlir::Value scratch);
+
+  /// Why the matrix unit does not take the region; nullopt where it does.
+  static std::optional<std::string> refuse(const ContractionShape &shape, const Target &target);
+
+  int64_t scratchBytes() const { return bytes; }
+  mlir::Value configuration(); // MatrixUnit::kConfigBytes
+  /// Most rows of a block; a multiple of 32.
+  int64_t largestBlock() const { return blockRows; }
+  /// Rows of all blocks but the last when `rows` (i64) are cut into as few blocks as possible.
+  mlir::Value rowsPerBlock(mlir::Value rows);
+  /// An item is two tiles of columns: the same panel of two matmuls, or two panels of one.
+  int64_t panelsPerItem() const { return 2 / int64_t(k.shape.matmuls.size()); }
+  int64_t itemsPerBlock() const;
+
+  /// Brings the rows [first, first + count) into scratch.
+  void prepare(mlir::Value first, mlir::Value count);
+  /// Multiplies the prepared rows with the items [from, to) and finishes the results.
+  void multiply(mlir::Value first, mlir::Value count, mlir::Value from, mlir::Value to);
+
+private:
+  std::function<void(mlir::Value group)> expandPiece(mlir::Value item, mlir::Value buffer,
+                                                     mlir::Value index);
+  void expandFrom(mlir::Value from, mlir::Value item, mlir::Value buffer);
+  mlir::Value panelOf(mlir::Value item, int64_t column);
+  mlir::Value weightsOf(mlir::Value item, int64_t column);
+  void multiplyRows(mlir::Value rowPair, mlir::Value item, mlir::Value buffer,
+                    llvm::function_ref<void(mlir::Value group)> meanwhile);
+  void finish(mlir::Value firstRow, mlir::Value left, mlir::Value item);
+  mlir::Value at(int64_t offset);
+
+  ContractionKernel &k;
+  KernelFrame &frame;
+  mlir::ImplicitLocOpBuilder &b;
+  const MatrixUnit &unit;
+  mlir::Value scratch;
+  ExpandPanel expand;
+  int64_t groups;    // of 32 depths: steps of a product
+  int64_t blockRows; // most rows of a block
+  int64_t configOffset = 0, sumsOffset = 0, rowsOffset = 0, columnsOffset = 0, bytes = 0;
+};
+
+} // namespace kiln
+
+#endif
