@@ -75,6 +75,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> kiln::emitKernels(ModuleOp module, const T
       return error;
     entry.items = emitted->items;
     entry.scratchBytes = emitted->scratchBytes;
+    entry.counters = emitted->counters;
     image.kernels.push_back(std::move(entry));
   }
   if (llvm::Error error =

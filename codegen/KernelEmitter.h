@@ -16,6 +16,7 @@ struct Target;
 struct KernelCode {
   mlir::AffineMap items;        // number of work items of a launch
   mlir::AffineMap scratchBytes; // per worker
+  int64_t counters = 0;         // 32-bit words of a launch's own, common to its workers (abi.h)
 };
 
 struct KernelEmitter {

@@ -17,6 +17,7 @@ struct KernelImage {
     std::string name;
     uint64_t entry = 0; // virtual address in the image
     mlir::AffineMap items, scratchBytes;
+    int64_t counters = 0;             // 32-bit words common to the workers of a launch
     std::string implementation;       // the kernel-list entry that won
     std::vector<std::string> refused; // "name: reason" of better entries
   };

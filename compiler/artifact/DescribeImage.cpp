@@ -30,6 +30,12 @@ kiln::describeImage(const KernelImage &image, const schema::ProgramT &program) {
     if (!scratch)
       return scratch.takeError();
     entry->scratch_bytes = std::move(*scratch);
+    if (code->counters < 0 || code->counters > 4096)
+      return llvm::createStringError(
+          llvm::formatv("kernel '{0}' for {1}: expected 0 to 4096 counters, found {2}",
+                        kernel->name, image.target, code->counters)
+              .str());
+    entry->counters = uint32_t(code->counters);
     entry->implementation = code->implementation;
     entry->refused = code->refused;
     described->kernels.push_back(std::move(entry));

@@ -39,6 +39,7 @@ kiln_status_t workspace_plan(const kiln_function *function, const int64_t *dims,
   if (!append(&total, (uint64_t)arena, 1, &offset) ||
       !checked_align((uint64_t)scratch, KILN_BUFFER_ALIGNMENT, &workspace->scratch_stride) ||
       !append(&total, workers, workspace->scratch_stride, &workspace->scratch_offset) ||
+      !append(&total, function->counter_bytes, 1, &workspace->counters_offset) ||
       !append(&total, function->region_count(), sizeof(region_t), &workspace->regions_offset) ||
       !append(&total, function->exprs.exprs.count, sizeof(int64_t), &workspace->values_offset) ||
       !append(&total, function->bindings.count, sizeof(void *), &workspace->buffers_offset) ||
@@ -151,8 +152,11 @@ kiln_status_t call_prepare(const kiln_function *function, const kiln_call_t *cal
   regions[function->arena_region()].base = base;
   if (kiln_status_t bound = plan_bind(function, values, regions, buffers, error))
     return bound;
+  uint8_t *counters = base + workspace.counters_offset;
+  memset(counters, 0, (size_t)function->counter_bytes); // a cancelled call leaves them as they were
   *prepared = {
-      function, dims, values, buffers, base + workspace.scratch_offset, workspace.scratch_stride};
+      function, dims, values, buffers, base + workspace.scratch_offset, workspace.scratch_stride,
+      counters};
   return KILN_OK;
 }
 

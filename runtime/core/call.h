@@ -7,10 +7,12 @@
 
 namespace kiln {
 
-/* The workspace of a call: arena, one scratch per worker, then the tables of the plan. */
+/* The workspace of a call: arena, one scratch per worker, the launches' counters, then the tables
+ * of the plan. */
 struct workspace_t {
   uint64_t arena_bytes;
   uint64_t scratch_offset, scratch_stride;
+  uint64_t counters_offset;
   uint64_t regions_offset, values_offset, buffers_offset, dims_offset;
   uint64_t total_bytes;
 };
@@ -27,6 +29,7 @@ struct prepared_call_t {
   void **buffers;        /* one per binding of the function */
   uint8_t *scratch;
   uint64_t scratch_stride;
+  uint8_t *counters; /* step_t::counters are offsets from here */
 };
 
 /* Checks dims, buffers and index inputs, evaluates the plan and binds it. */

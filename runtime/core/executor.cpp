@@ -32,9 +32,12 @@ int64_t share(int64_t items, uint32_t worker, uint32_t workers) {
 
 void launch(const prepared_call_t &call, const step_t &step, uint32_t worker, uint32_t workers) {
   int64_t items = call.values[step.items];
-  kiln_kernel_args args = {call.buffers + step.first_binding, call.dims,
-                           call.scratch + worker * call.scratch_stride,
-                           share(items, worker, workers), share(items, worker + 1, workers)};
+  uint8_t *counters = step.counters == no_counters ? nullptr : call.counters + step.counters;
+  kiln_kernel_args args = {
+      call.buffers + step.first_binding,           call.dims,
+      call.scratch + worker * call.scratch_stride, share(items, worker, workers),
+      share(items, worker + 1, workers),           0,
+      reinterpret_cast<uint32_t *>(counters)};
   if (args.begin < args.end)
     step.kernel(&args);
 }

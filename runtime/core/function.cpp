@@ -36,7 +36,8 @@ struct loader_t {
                             const char *role, array_t<value_t> *result) const;
   kiln_status_t load_states() const;
   kiln_status_t load_binding(const schema::Binding &source, binding_t *binding) const;
-  kiln_status_t load_launch(const schema::Step &source, step_t *step) const;
+  kiln_status_t load_launch(const schema::Step &source, step_t *step,
+                            uint64_t *counter_bytes) const;
   kiln_status_t load_steps() const;
   kiln_status_t collect_scratch_sizes() const;
   kiln_status_t check_corners() const;
@@ -137,7 +138,9 @@ kiln_status_t loader_t::load_binding(const schema::Binding &from, binding_t *bin
   return add(from.size_bytes(), "size", &binding->size);
 }
 
-kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step) const {
+/* `counter_bytes`: what the launches since the last barrier use. */
+kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step,
+                                    uint64_t *counter_bytes) const {
   const schema::Program &program = *model->program;
   if (from.kernel() >= program.kernels()->size())
     return fail(error, KILN_CORRUPT, "kernel %" PRIu32 " does not exist: there are %" PRIu32,
@@ -149,6 +152,16 @@ kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step) cons
     return fail(error, KILN_CORRUPT, "expected %" PRIu32 " bindings for kernel %s, found %" PRIu32,
                 kernel.bindings(), kernel.name()->c_str(), bindings);
   step->kernel = image_kernel(model->image, code.entry());
+  step->counters = no_counters;
+  if (code.counters() != 0) {
+    // Launches of one barrier interval may run at the same time: each has lines of its own. Those
+    // of the next interval find the words zero again.
+    step->counters = *counter_bytes;
+    uint64_t bytes;
+    if (!checked_align(code.counters() * sizeof(uint32_t), KILN_BUFFER_ALIGNMENT, &bytes) ||
+        !checked_add(*counter_bytes, bytes, counter_bytes))
+      return fail(error, KILN_CORRUPT, "the counters of its barrier interval overflow");
+  }
   step->first_binding = function->bindings.count;
   step->binding_count = bindings;
   if (kiln_status_t status = add(code.items(), "items", &step->items))
@@ -167,18 +180,23 @@ kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step) cons
 
 kiln_status_t loader_t::load_steps() const {
   uint32_t index = 0;
+  uint64_t counter_bytes = 0; // of this barrier interval
   for (const schema::Step *from : *source.steps()) {
     step_t step = {};
     step.name = from->name() ? from->name()->c_str() : "";
     kiln_status_t status = KILN_OK;
     if (from->kind() == schema::StepKind_launch)
-      status = load_launch(*from, &step);
-    else if (from->kind() != schema::StepKind_barrier)
+      status = load_launch(*from, &step, &counter_bytes);
+    else if (from->kind() == schema::StepKind_barrier)
+      counter_bytes = 0;
+    else
       status = fail(error, KILN_CORRUPT, "unknown kind %u", (unsigned)from->kind());
     if (status)
       return fail_within(error, status, "step %" PRIu32 " (%s)", index, step.name);
     if (!function->steps.push(step))
       return out_of_memory();
+    if (counter_bytes > function->counter_bytes)
+      function->counter_bytes = counter_bytes;
     ++index;
   }
   return KILN_OK;

@@ -24,6 +24,7 @@ constexpr uint32_t max_dims = 32;
 constexpr uint32_t max_values = 1024; /* inputs, outputs, states: each */
 constexpr uint32_t max_launch_bindings = 256;
 constexpr uint32_t max_images = 64;
+constexpr uint32_t max_counters = 4096; /* words of one launch */
 
 /* A place that a binding points into: inputs, outputs, states, the arena, then the weights. */
 struct region_t {
@@ -51,11 +52,14 @@ struct binding_t {
   uint32_t size;   /* expression */
 };
 
+constexpr uint64_t no_counters = UINT64_MAX;
+
 struct step_t {
   const char *name;
   kiln_kernel_fn kernel;   /* NULL for a barrier */
   uint32_t items, scratch; /* expressions */
   uint32_t first_binding, binding_count;
+  uint64_t counters; /* byte offset in the call's counter words, or no_counters */
 };
 
 } // namespace kiln
@@ -71,6 +75,7 @@ struct kiln_function {
   kiln::array_t<uint32_t> scratch_sizes; /* the distinct expressions of step_t::scratch */
   kiln::expr_table_t exprs;
   uint32_t arena_size, arena_lower_bound; /* expressions */
+  uint64_t counter_bytes;                 /* of the barrier interval that has most */
 
   /* Regions of its own: inputs, outputs, states, arena. */
   uint32_t first_output() const { return inputs.count; }

@@ -118,6 +118,9 @@ static kiln_status_t check_image(const kiln_model *model, const schema::Image &i
       return status;
     if (kiln_status_t status = check_kernel_expr(code.scratch_bytes(), name, "scratch", error))
       return status;
+    if (code.counters() > max_counters)
+      return fail(error, KILN_CORRUPT, "kernel %s: expected at most %u counters, found %" PRIu32,
+                  name, max_counters, code.counters());
   }
   return KILN_OK;
 }

@@ -48,6 +48,7 @@ struct kiln_llm {
   uint32_t min_rows;
   kiln_progress_fn progress;
   void *progress_user;
+  kiln_profile *profile; /* or NULL */
 
   kiln::reserved_t cache, workspace, logits, sequence_logits;
   int32_t *tokens, *positions, *slots; /* [chunk] */

@@ -263,3 +263,5 @@ void kiln_llm_set_progress(kiln_llm_t *llm, kiln_progress_fn progress, void *use
   llm->progress = progress;
   llm->progress_user = user;
 }
+
+void kiln_llm_set_profile(kiln_llm_t *llm, kiln_profile *profile) { llm->profile = profile; }

@@ -117,6 +117,7 @@ static kiln_status_t call(kiln_llm_t *llm, uint32_t n, uint32_t m, kiln_error *e
   arguments.workspace = {llm->workspace.data, llm->workspace.size};
   arguments.progress = llm->progress;
   arguments.progress_user = llm->progress_user;
+  arguments.profile = llm->profile;
   return kiln_call(llm->pool, decoder.function, &arguments, error);
 }
 

@@ -231,7 +231,7 @@ struct Toy {
     function().steps.push_back(std::move(step));
   }
 
-private:
+protected:
   void addKernels() {
     const struct {
       const char *name;

@@ -29,8 +29,15 @@ protected:
 };
 
 TEST_F(Program, RefusesAnotherAbi) {
-  toy.program.abi_version = 2;
-  expectRefusal("expected kernel ABI version 1, found 2", KILN_UNSUPPORTED_VERSION);
+  toy.program.abi_version = 3;
+  expectRefusal("expected kernel ABI version 2, found 3", KILN_UNSUPPORTED_VERSION);
+}
+
+TEST_F(Program, RefusesTooManyCounters) {
+  toy.code().kernels[2]->counters = 4096;
+  EXPECT_EQ(Opened(toy).status, KILN_OK);
+  toy.code().kernels[2]->counters = 4097;
+  expectRefusal("image test: kernel gather: expected at most 4096 counters, found 4097");
 }
 
 TEST_F(Program, RefusesARankAboveEight) {

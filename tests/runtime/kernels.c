@@ -29,6 +29,38 @@ void gather(const kiln_kernel_args *args) {
     out[i] = x[indices[i]];
 }
 
+/* Something that takes a while, and longer for some items than for others. */
+static void dawdle(int64_t item, int64_t pace) {
+  uint64_t mix = ((uint64_t)item + 1) * 0x9e3779b97f4a7c15u;
+  for (uint64_t i = 0; i < (mix >> 40) % (uint64_t)(pace * pace + 1); ++i)
+    __asm__ volatile("");
+}
+
+/* count[n], report[2]; dims: n, pace; counters: items done, sum of their numbers; scratch: 16
+ * bytes. Counts each item. The range that finds all items done reports it, and what their numbers
+ * sum up to. An item counts for 1000 where the worker's scratch is not what its last range left. */
+void tally(const kiln_kernel_args *args) {
+  int32_t *count = args->buffers[0], *report = args->buffers[1];
+  int64_t *scratch = args->scratch, n = args->dims[0];
+  int sound = args->begin < args->end && args->end <= n &&
+              (args->range == 0 ||
+               (scratch[0] == (int64_t)(intptr_t)count && scratch[1] == args->range - 1));
+  scratch[0] = (int64_t)(intptr_t)count;
+  scratch[1] = args->range;
+  uint32_t sum = 0, done = (uint32_t)(args->end - args->begin);
+  for (int64_t i = args->begin; i < args->end; ++i) {
+    dawdle(i, args->dims[1]);
+    count[i] += sound ? 1 : 1000;
+    sum += (uint32_t)i;
+  }
+  __atomic_fetch_add(&args->counters[1], sum, __ATOMIC_RELAXED);
+  if (__atomic_add_fetch(&args->counters[0], done, __ATOMIC_ACQ_REL) != (uint32_t)n)
+    return;
+  report[0] += 1;
+  report[1] += (int32_t)args->counters[1];
+  args->counters[0] = args->counters[1] = 0;
+}
+
 static const float ones[2] = {1, 1}, tens[2] = {10, 10};
 /* Addresses in data: the linker makes relative relocations of them. */
 static const float *const steps_by_parity[2] = {ones, tens};

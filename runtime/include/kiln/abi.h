@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define KILN_ABI_VERSION 1
+#define KILN_ABI_VERSION 2
 
 /* States, weights, scratch and the arena start at multiples of this many bytes, and so do the
  * offsets of bindings in every space. Inputs and outputs start where the caller's buffers do, at
@@ -35,6 +35,13 @@ typedef struct kiln_kernel_args {
   /* The items this call computes: begin <= item < end. */
   int64_t begin;
   int64_t end;
+  /* 0 for the first range of this launch that this worker computes, then 1, 2, ... Scratch keeps its
+   * bytes between the ranges of a launch, so what was prepared for one may serve the next. */
+  int64_t range;
+  /* The launch's own words, common to all workers: as many as the kernel declares, zero when the
+   * launch begins, and zero again when all its items are done (the kernel sees to that). NULL where
+   * it declares none. For items that need to know whether they are the last of their kind. */
+  uint32_t *counters;
 } kiln_kernel_args;
 
 typedef void (*kiln_kernel_fn)(const kiln_kernel_args *args);

@@ -156,6 +156,8 @@ const kiln_tokenizer_t *kiln_llm_tokenizer(const kiln_llm_t *llm);
 
 /* Called between steps of every call of the function; a non-zero result cancels it. May be NULL. */
 void kiln_llm_set_progress(kiln_llm_t *llm, kiln_progress_fn progress, void *user);
+/* Passed to every call of the function until another one is set. May be NULL. */
+void kiln_llm_set_profile(kiln_llm_t *llm, kiln_profile *profile);
 
 /* A sequence is a small number, 0 <= sequence < max_sequences. */
 kiln_status_t kiln_sequence_open(kiln_llm_t *llm, uint32_t *sequence, kiln_error *error);
