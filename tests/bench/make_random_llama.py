@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes a Llama with random weights as a Hugging Face folder: config.json and F16 safetensors.
+"""Writes a Llama with random weights as a Hugging Face folder: config.json and F16 or BF16 safetensors.
 
 For measuring compile time, memory and decode speed at sizes nobody would put into a repository; the text
 it generates is noise. Needs the standard library only. The default is the shape of TinyLlama
 (1.1 billion parameters, 2.2 GB, sharded); --shape smollm2-135m is SmolLM2's. No tokenizer is written.
 
     make_random_llama.py /tmp/tiny-llama
-    make_random_llama.py /tmp/smollm --shape smollm2-135m
+    make_random_llama.py /tmp/smollm --shape smollm2-135m --dtype bf16
 """
 import argparse
 import json
@@ -58,14 +58,24 @@ def f16_table(exponent_low):
     return bytes(table)
 
 
-def random_pool(seed, deviation):
-    """Random F16 values of about that standard deviation, finite and neither zero nor denormal."""
-    exponent = max(1, min(26, 12 + round(math.log2(deviation))))
+def bf16_table(exponent):
+    """The same for BF16, whose lowest exponent bit lies in the low byte and stays random: the high byte
+    keeps its sign and has one of two values, the larger one three times out of four."""
+    high = (exponent + 2) >> 1
+    return bytes((byte & 0x80) | (high if byte & 3 else high - 1) for byte in range(256))
+
+
+def random_pool(seed, deviation, dtype):
+    """Random values of about that standard deviation, finite and neither zero nor denormal."""
+    if dtype == "bf16":
+        table = bf16_table(124 + round(math.log2(deviation)))
+    else:
+        table = f16_table(max(1, min(26, 12 + round(math.log2(deviation)))))
     generator = random.Random(seed)
     values = bytearray(POOL_BYTES)
     for start in range(0, POOL_BYTES, 1 << 20):
         values[start:start + (1 << 20)] = generator.randbytes(1 << 20)
-    values[1::2] = values[1::2].translate(f16_table(exponent))
+    values[1::2] = values[1::2].translate(table)
     return bytes(values)
 
 
@@ -79,11 +89,14 @@ def write_tensor(file, pool, generator, elements):
         left -= len(piece)
 
 
-def write_shard(path, entries, pool, generator):
+ONE = {"f16": struct.pack("<e", 1.0), "bf16": struct.pack("<f", 1.0)[2:]}
+
+
+def write_shard(path, entries, pool, generator, dtype):
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, dims in entries:
         size = 2 * math.prod(dims)
-        header[name] = {"dtype": "F16", "shape": dims, "data_offsets": [offset, offset + size]}
+        header[name] = {"dtype": dtype.upper(), "shape": dims, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -91,7 +104,7 @@ def write_shard(path, entries, pool, generator):
         file.write(struct.pack("<Q", len(text)) + text)
         for name, dims in entries:
             if len(dims) == 1:  # norms scale by about one
-                file.write(struct.pack("<e", 1.0) * dims[0])
+                file.write(ONE[dtype] * dims[0])
             else:
                 write_tensor(file, pool, generator, math.prod(dims))
 
@@ -108,7 +121,7 @@ def cut_into_shards(entries, limit):
     return shards
 
 
-def write_model(folder, shape, seed, shard_bytes):
+def write_model(folder, shape, seed, shard_bytes, dtype="f16"):
     os.makedirs(folder, exist_ok=True)
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
@@ -117,18 +130,18 @@ def write_model(folder, shape, seed, shard_bytes):
         "num_key_value_heads": shape["kv_heads"], "vocab_size": shape["vocab"],
         "max_position_embeddings": shape["context"], "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": shape["tied"], "bos_token_id": 1, "eos_token_id": 2,
-        "torch_dtype": "float16",
+        "torch_dtype": {"f16": "float16", "bf16": "bfloat16"}[dtype],
     }
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file, indent=2)
-    pool = random_pool(seed, 1 / math.sqrt(shape["hidden"]))
+    pool = random_pool(seed, 1 / math.sqrt(shape["hidden"]), dtype)
     generator = random.Random(seed + 1)
     shards = cut_into_shards(list(tensors(shape)), shard_bytes)
     weight_map, total = {}, 0
     for number, entries in enumerate(shards, 1):
         name = "model.safetensors" if len(shards) == 1 else \
             f"model-{number:05}-of-{len(shards):05}.safetensors"
-        write_shard(os.path.join(folder, name), entries, pool, generator)
+        write_shard(os.path.join(folder, name), entries, pool, generator, dtype)
         for tensor, dims in entries:
             weight_map[tensor] = name
             total += 2 * math.prod(dims)
@@ -147,13 +160,14 @@ def main():
     for key in ("hidden", "layers", "heads", "kv-heads", "ffn", "vocab", "context"):
         parser.add_argument("--" + key, type=int, help="instead of the shape's")
     parser.add_argument("--tied", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--dtype", choices=sorted(ONE), default="f16")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shard-bytes", type=int, default=1000 << 20)
     arguments = vars(parser.parse_args())
     shape = dict(SHAPES[arguments["shape"]])
     shape.update({key: arguments[key] for key in shape if arguments[key] is not None})
     count, shards = write_model(arguments["folder"], shape, arguments["seed"],
-                                arguments["shard_bytes"])
+                                arguments["shard_bytes"], arguments["dtype"])
     print(f"{arguments['folder']}: {count / 1e6:.1f} M parameters in {shards} file(s)",
           file=sys.stderr)
 
