@@ -179,6 +179,11 @@ kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step,
 }
 
 kiln_status_t loader_t::load_steps() const {
+  if (source.steps()->size() > max_steps)
+    return fail(error, KILN_CORRUPT, "expected at most %u steps, found %" PRIu32, max_steps,
+                source.steps()->size());
+  if (!function->intervals.push(0))
+    return out_of_memory();
   uint32_t index = 0;
   uint64_t counter_bytes = 0; // of this barrier interval
   for (const schema::Step *from : *source.steps()) {
@@ -198,6 +203,8 @@ kiln_status_t loader_t::load_steps() const {
     if (counter_bytes > function->counter_bytes)
       function->counter_bytes = counter_bytes;
     ++index;
+    if (!step.kernel && !function->intervals.push(index))
+      return out_of_memory();
   }
   return KILN_OK;
 }
@@ -264,6 +271,7 @@ void function_release(kiln_function *function) {
   function->outputs.release();
   function->states.release();
   function->steps.release();
+  function->intervals.release();
   function->bindings.release();
   function->scratch_sizes.release();
   expr_table_release(&function->exprs);

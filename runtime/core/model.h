@@ -24,6 +24,7 @@ constexpr uint32_t max_dims = 32;
 constexpr uint32_t max_values = 1024; /* inputs, outputs, states: each */
 constexpr uint32_t max_launch_bindings = 256;
 constexpr uint32_t max_images = 64;
+constexpr uint32_t max_steps = (1u << 20) - 1;
 constexpr uint32_t max_counters = 4096; /* words of one launch */
 
 /* A place that a binding points into: inputs, outputs, states, the arena, then the weights. */
@@ -71,6 +72,8 @@ struct kiln_function {
   kiln::array_t<kiln::value_t> inputs, outputs;
   kiln::array_t<kiln::state_t> states;
   kiln::array_t<kiln::step_t> steps;
+  kiln::array_t<uint32_t>
+      intervals; /* first step of each: of the schedule, and after each barrier */
   kiln::array_t<kiln::binding_t> bindings;
   kiln::array_t<uint32_t> scratch_sizes; /* the distinct expressions of step_t::scratch */
   kiln::expr_table_t exprs;

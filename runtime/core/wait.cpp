@@ -1,12 +1,11 @@
-// Spin, yield, sleep. Within a call workers meet every few microseconds and a system call would
-// cost more than the wait; between calls they must not burn the battery. A sleeper announces itself
-// before it looks at the word a last time, and the changer looks for sleepers after changing the
-// word, both in sequentially consistent order, so that no wake-up is lost and no system call is
-// made when nobody sleeps.
+// Sleeping. A sleeper announces itself before it looks a last time, and the one who changes things
+// looks for sleepers afterwards, both in sequentially consistent order, so that no wake-up is lost
+// and no system call is made when nobody sleeps. The bell's counter closes the gap between the last
+// look and the sleep: a ring in between makes the kernel refuse the sleep.
 
 #include "core/wait.h"
 
-#include <sched.h>
+#include <time.h>
 
 #if defined(__linux__)
 #include <limits.h>
@@ -17,81 +16,72 @@
 
 namespace kiln {
 
-static void pause_cpu() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("isb" ::: "memory"); // yield is a no-op on most cores
-#endif
+uint64_t now_ns() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 #if defined(__linux__)
 
-bool wait_word_init(wait_word_t *) { return true; }
-void wait_word_destroy(wait_word_t *) {}
+bool bell_init(bell_t *) { return true; }
+void bell_destroy(bell_t *) {}
 
-static void sleep_while(wait_word_t *word, uint32_t old) {
-  syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+static void sleep_while(bell_t *bell, uint32_t rings) {
+  syscall(SYS_futex, &bell->rings, FUTEX_WAIT_PRIVATE, rings, nullptr, nullptr, 0);
 }
 
-static void wake_all(wait_word_t *word) {
-  syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+static void wake_all(bell_t *bell) {
+  bell->rings.fetch_add(1, std::memory_order_release);
+  syscall(SYS_futex, &bell->rings, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 #else
 
-bool wait_word_init(wait_word_t *word) {
-  if (pthread_mutex_init(&word->mutex, nullptr) != 0)
+bool bell_init(bell_t *bell) {
+  if (pthread_mutex_init(&bell->mutex, nullptr) != 0)
     return false;
-  if (pthread_cond_init(&word->changed, nullptr) == 0)
+  if (pthread_cond_init(&bell->rung, nullptr) == 0)
     return true;
-  pthread_mutex_destroy(&word->mutex);
+  pthread_mutex_destroy(&bell->mutex);
   return false;
 }
 
-void wait_word_destroy(wait_word_t *word) {
-  pthread_cond_destroy(&word->changed);
-  pthread_mutex_destroy(&word->mutex);
+void bell_destroy(bell_t *bell) {
+  pthread_cond_destroy(&bell->rung);
+  pthread_mutex_destroy(&bell->mutex);
 }
 
-static void sleep_while(wait_word_t *word, uint32_t old) {
-  pthread_mutex_lock(&word->mutex);
-  while (word->value.load(std::memory_order_seq_cst) == old)
-    pthread_cond_wait(&word->changed, &word->mutex);
-  pthread_mutex_unlock(&word->mutex);
+static void sleep_while(bell_t *bell, uint32_t rings) {
+  pthread_mutex_lock(&bell->mutex);
+  while (bell->rings.load(std::memory_order_relaxed) == rings)
+    pthread_cond_wait(&bell->rung, &bell->mutex);
+  pthread_mutex_unlock(&bell->mutex);
 }
 
-static void wake_all(wait_word_t *word) {
-  pthread_mutex_lock(&word->mutex);
-  pthread_cond_broadcast(&word->changed);
-  pthread_mutex_unlock(&word->mutex);
+static void wake_all(bell_t *bell) {
+  pthread_mutex_lock(&bell->mutex);
+  bell->rings.fetch_add(1, std::memory_order_release);
+  pthread_cond_broadcast(&bell->rung);
+  pthread_mutex_unlock(&bell->mutex);
 }
 
 #endif
 
-static constexpr uint32_t yields_before_sleep = 8;
-
-void wait_word_wait(wait_word_t *word, uint32_t old, uint32_t spins) {
-  for (uint32_t i = 0; i < spins; ++i) {
-    if (word->value.load(std::memory_order_acquire) != old)
-      return;
-    pause_cpu();
-  }
-  for (uint32_t i = 0; i < yields_before_sleep; ++i) {
-    if (word->value.load(std::memory_order_acquire) != old)
-      return;
-    sched_yield();
-  }
-  word->sleepers.fetch_add(1, std::memory_order_seq_cst);
-  while (word->value.load(std::memory_order_seq_cst) == old)
-    sleep_while(word, old);
-  word->sleepers.fetch_sub(1, std::memory_order_relaxed);
+void bell_ring(bell_t *bell) {
+  if (bell->sleepers.load(std::memory_order_seq_cst) != 0)
+    wake_all(bell);
 }
 
-void wait_word_advance(wait_word_t *word) {
-  word->value.fetch_add(1, std::memory_order_seq_cst);
-  if (word->sleepers.load(std::memory_order_seq_cst) != 0)
-    wake_all(word);
+void bell_sleep(bell_t *bell, bool (*changed)(const void *context), const void *context) {
+  bell->sleepers.fetch_add(1, std::memory_order_seq_cst);
+  for (;;) {
+    uint32_t rings = bell->rings.load(std::memory_order_acquire);
+    if (changed(context))
+      break;
+    sleep_while(bell, rings);
+  }
+  bell->sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 } // namespace kiln

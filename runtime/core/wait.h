@@ -1,4 +1,4 @@
-/* Waiting for a word to change: first by spinning, then by sleeping in the kernel. */
+/* Waiting for something to change: by looking, then by sleeping in the kernel. */
 #ifndef KILN_CORE_WAIT_H
 #define KILN_CORE_WAIT_H
 
@@ -11,25 +11,36 @@
 
 namespace kiln {
 
-/* A word that some threads wait on and one changes. */
-struct wait_word_t {
-  std::atomic<uint32_t> value;
+/* Where threads sleep until somebody rings. */
+struct bell_t {
+  std::atomic<uint32_t> rings;
   std::atomic<uint32_t> sleepers;
 #if !defined(__linux__)
   pthread_mutex_t mutex;
-  pthread_cond_t changed;
+  pthread_cond_t rung;
 #endif
 };
 
-bool wait_word_init(wait_word_t *word);
-void wait_word_destroy(wait_word_t *word);
+bool bell_init(bell_t *bell);
+void bell_destroy(bell_t *bell);
 
-/* Returns once the word differs from `old`, having acquired what the changer wrote before. Looks
- * `spins` times before it lets other threads run, and then sleeps. */
-void wait_word_wait(wait_word_t *word, uint32_t old, uint32_t spins);
+/* Wakes all sleepers. What made the change must have been a sequentially consistent operation;
+ * costs a look when nobody sleeps. */
+void bell_ring(bell_t *bell);
 
-/* Adds one to the word, releasing what the caller wrote, and wakes all sleepers. */
-void wait_word_advance(wait_word_t *word);
+/* Sleeps until `changed(context)` holds, which must look with sequential consistency. */
+void bell_sleep(bell_t *bell, bool (*changed)(const void *context), const void *context);
+
+/* A pause of the CPU, kind to its other hardware thread. */
+inline void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb" ::: "memory"); // yield is a no-op on most cores
+#endif
+}
+
+uint64_t now_ns();
 
 } // namespace kiln
 

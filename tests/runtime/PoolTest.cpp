@@ -1,10 +1,13 @@
-// The pool: every worker runs every job once, barriers hold, and a stop reaches all workers at the
-// same barrier. Run under ThreadSanitizer too (tests/runtime/README.md).
+// The pool: intervals follow each other and barriers order what their workers write, whoever takes
+// part; a stop ends the job at the same barrier for all. Run under ThreadSanitizer too
+// (runtime/README.md).
 
 #include "core/pool.h"
+#include "core/share.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 #include <vector>
 
@@ -12,88 +15,116 @@ using namespace kiln;
 
 namespace {
 
+/* A job of some intervals, each a launch of `units` units: unit u of interval i writes i + 1 to
+ * cell u, after all cells of the interval before were seen to hold i. Plain memory: only the
+ * barriers order the accesses. */
+struct Relay {
+  kiln_pool_t *pool;
+  uint32_t intervals, units;
+  uint32_t stop_in = UINT32_MAX; // interval
+  bool watch = true;             // all cells for every unit, or only its own
+  std::vector<uint32_t> cells = std::vector<uint32_t>(2 * units);
+  std::vector<uint32_t> visits = std::vector<uint32_t>(kiln_pool_workers(pool)); // of each worker
+  std::atomic<uint32_t> wrong{0};
+
+  // Even intervals write the first half of the cells, odd ones the second.
+  void compute(uint32_t interval, uint32_t unit) {
+    uint32_t *before = cells.data() + (interval + 1) % 2 * units;
+    uint32_t *after = cells.data() + interval % 2 * units;
+    for (uint32_t u = watch ? 0 : unit; u < (watch ? units : unit + 1); ++u)
+      wrong += before[u] != interval;
+    wrong += after[unit] != (interval < 2 ? 0 : interval - 1);
+    after[unit] = interval + 1;
+  }
+
+  static void work(void *context, uint32_t worker, uint32_t interval) {
+    Relay &relay = *static_cast<Relay *>(context);
+    while (interval != pool_out) {
+      ++relay.visits[worker];
+      if (interval == relay.stop_in)
+        pool_stop(relay.pool);
+      for (units_t taken; share_take(relay.pool, worker, {interval + 1, relay.units}, &taken);)
+        for (uint32_t unit = taken.begin; unit < taken.end; ++unit)
+          relay.compute(interval, unit);
+      interval = pool_barrier(relay.pool, worker, interval + 1 == relay.intervals);
+    }
+  }
+
+  void run() {
+    ASSERT_TRUE(pool_claim(pool));
+    shares_reset(pool);
+    pool_run(pool, work, this);
+    pool_release(pool);
+  }
+
+  /* How many intervals were done; UINT32_MAX when cells disagree. */
+  uint32_t done() const {
+    uint32_t first = cells[0], second = cells[units];
+    for (uint32_t u = 0; u < units; ++u)
+      if (cells[u] != first || cells[units + u] != second)
+        return UINT32_MAX;
+    return std::max(first, second);
+  }
+};
+
 class Pool : public testing::TestWithParam<uint32_t> {
 protected:
   void SetUp() override {
     kiln_error error;
-    ASSERT_EQ(kiln_pool_create(GetParam(), &pool, &error), KILN_OK) << error.text;
+    ASSERT_EQ(pool_create(GetParam(), &pool, &error), KILN_OK) << error.text;
   }
   void TearDown() override { kiln_pool_destroy(pool); }
   kiln_pool_t *pool = nullptr;
 };
 
-TEST_P(Pool, RunsEveryWorkerOnce) {
-  std::vector<int> runs(GetParam());
-  for (int job = 0; job < 200; ++job)
-    pool_run(
-        pool, [](void *context, uint32_t w) { ++(*static_cast<std::vector<int> *>(context))[w]; },
-        &runs);
-  for (int count : runs)
-    EXPECT_EQ(count, 200);
+TEST_P(Pool, DoesEveryIntervalOnceAndInOrder) {
+  for (uint32_t units : {1u, 2u, 5u, 40u}) {
+    Relay relay{pool, 300, units};
+    relay.run();
+    EXPECT_EQ(relay.done(), 300u);
+    EXPECT_EQ(relay.wrong, 0u);
+  }
 }
 
-struct Counters {
-  kiln_pool_t *pool;
-  std::vector<uint32_t> counts; // plain memory: only the barriers order the accesses
-  bool good = true;
-};
-
-TEST_P(Pool, BarriersOrderWhatWorkersWrite) {
-  Counters counters{pool, std::vector<uint32_t>(GetParam())};
-  pool_run(
-      pool,
-      [](void *context, uint32_t worker) {
-        Counters &c = *static_cast<Counters *>(context);
-        for (uint32_t round = 1; round <= 300; ++round) {
-          c.counts[worker] = round;
-          pool_barrier(c.pool);
-          if (worker == round % c.counts.size())
-            for (uint32_t count : c.counts)
-              c.good = c.good && count == round;
-          pool_barrier(c.pool);
-        }
-      },
-      &counters);
-  EXPECT_TRUE(counters.good);
+TEST_P(Pool, RunsManyShortJobs) {
+  for (int job = 0; job < 2000; ++job) {
+    Relay relay{pool, uint32_t(1 + job % 3), 7};
+    relay.run();
+    ASSERT_EQ(relay.done(), uint32_t(1 + job % 3)) << job;
+    ASSERT_EQ(relay.wrong, 0u) << job;
+  }
 }
 
-struct Stops {
-  kiln_pool_t *pool;
-  std::vector<uint32_t> barriers;
-  uint32_t stop_at, stopper;
-};
+TEST_P(Pool, LetsWorkersThatHaveACpuTakePart) {
+  Relay relay{pool, 400, 4000, UINT32_MAX, false};
+  const auto missing = [&] { return std::count(relay.visits.begin(), relay.visits.end(), 0u); };
+  for (int round = 0; round < 1000 && missing() != 0; ++round) {
+    relay.cells.assign(relay.cells.size(), 0);
+    relay.run();
+  }
+  EXPECT_EQ(missing(), 0);
+  EXPECT_EQ(relay.wrong, 0u);
+}
 
 TEST_P(Pool, StopsAllWorkersAtTheSameBarrier) {
-  for (uint32_t round = 0; round < 100; ++round) {
-    Stops stops{pool, std::vector<uint32_t>(GetParam()), round % 7, round % GetParam()};
-    pool_run(
-        pool,
-        [](void *context, uint32_t worker) {
-          Stops &s = *static_cast<Stops *>(context);
-          for (;;) {
-            if (worker == s.stopper && s.barriers[worker] == s.stop_at)
-              pool_stop(s.pool);
-            if (!pool_barrier(s.pool))
-              return;
-            ++s.barriers[worker];
-          }
-        },
-        &stops);
-    for (uint32_t count : stops.barriers)
-      ASSERT_EQ(count, stops.stop_at);
+  for (uint32_t round = 0; round < 200; ++round) {
+    Relay relay{pool, 20, 9, round % 20};
+    relay.run();
+    ASSERT_EQ(relay.done(), round % 20 + 1);
+    for (uint32_t visits : relay.visits)
+      ASSERT_LE(visits, round % 20 + 1);
+    ASSERT_EQ(relay.wrong, 0u);
   }
 }
 
 TEST_P(Pool, WakesAfterSleeping) {
-  std::vector<int> runs(GetParam());
   for (int job = 0; job < 5; ++job) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    pool_run(
-        pool, [](void *context, uint32_t w) { ++(*static_cast<std::vector<int> *>(context))[w]; },
-        &runs);
+    Relay relay{pool, 10, 100};
+    relay.run();
+    EXPECT_EQ(relay.done(), 10u);
+    EXPECT_EQ(relay.wrong, 0u);
   }
-  for (int count : runs)
-    EXPECT_EQ(count, 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Workers, Pool, testing::Values(1, 2, 4, 7, 32),
@@ -107,6 +138,13 @@ TEST(PoolCreate, TakesThePhysicalCoresByDefault) {
   kiln_pool_destroy(pool);
 }
 
+TEST(PoolCreate, StartsNoMoreWorkersThanThereAreCpus) {
+  kiln_pool_t *pool = nullptr;
+  ASSERT_EQ(kiln_pool_create(1024, &pool, nullptr), KILN_OK);
+  EXPECT_EQ(kiln_pool_workers(pool), std::min(1024u, topology_cpus()));
+  kiln_pool_destroy(pool);
+}
+
 TEST(PoolCreate, RefusesAnAbsurdNumberOfWorkers) {
   kiln_pool_t *pool = nullptr;
   kiln_error error;
@@ -117,7 +155,7 @@ TEST(PoolCreate, RefusesAnAbsurdNumberOfWorkers) {
 TEST(PoolCreate, DestroysAPoolThatNeverRan) {
   for (int i = 0; i < 50; ++i) {
     kiln_pool_t *pool = nullptr;
-    ASSERT_EQ(kiln_pool_create(4, &pool, nullptr), KILN_OK);
+    ASSERT_EQ(pool_create(4, &pool, nullptr), KILN_OK);
     kiln_pool_destroy(pool);
   }
   kiln_pool_destroy(nullptr);

@@ -3,6 +3,7 @@
 #define KILN_TESTS_RUNTIME_TOY_CALL_H
 
 #include "ArtifactBuilder.h"
+#include "core/pool.h"
 
 namespace kiln::test {
 
@@ -76,9 +77,10 @@ struct PoolDeleter {
 };
 using PoolPtr = std::unique_ptr<kiln_pool_t, PoolDeleter>;
 
+/* So many workers, also where there are fewer CPUs. */
 inline PoolPtr makePool(uint32_t workers) {
   kiln_pool_t *pool = nullptr;
-  kiln_pool_create(workers, &pool, nullptr);
+  pool_create(workers, &pool, nullptr);
   return PoolPtr(pool);
 }
 
