@@ -39,6 +39,22 @@ Value ExpandPanel::decode(Value codes, int64_t byte, bool highNibble, Value fact
   return math::FmaOp::create(b, number, factor, offset);
 }
 
+/// vector<16xi32> with the upper halves of `even` (low) and `odd` (high), rounded.
+Value ExpandPanel::packPairs(Value even, Value odd) {
+  VectorType type = vectorOf(lanes, b.getI32Type());
+  auto rounded = [&](Value x) -> Value {
+    return arith::AddIOp::create(b, arith::BitcastOp::create(b, type, x),
+                                 splatConstant(b, type, 0x8000));
+  };
+  Value low = arith::ShRUIOp::create(b, rounded(even), splatConstant(b, type, 16));
+  Value high = arith::AndIOp::create(b, rounded(odd), splatConstant(b, type, double(0xffff0000u)));
+  return arith::OrIOp::create(b, high, low);
+}
+
+Value ExpandPanel::codesOf(Value codes, Value group) {
+  return address(b, codes, group, lanes * MatrixUnit::kDepth * layout.getFormat().bits / 8);
+}
+
 void ExpandPanel::emitUnit(Value panel, Value group, Value index, Value tile) {
   const Format &format = layout.getFormat();
   VectorType intType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
@@ -51,7 +67,7 @@ void ExpandPanel::emitUnit(Value panel, Value group, Value index, Value tile) {
       arith::MulFOp::create(b, scales, splatConstant(b, f32Type, -(steps + double(format.zero))));
   // Quads of depths `index` and `index + 4` of the group's eight: of 4-bit formats the two nibbles.
   bool nibbles = format.bits == 4;
-  Value source = address(b, address(b, panel, group, nibbles ? 256 : 512), index, 64);
+  Value source = address(b, codesOf(panel, group), index, 64);
   Value lines = address(b, tile, index, 2 * 64), codes;
   for (int64_t half = 0; half < 2; ++half) {
     if (!nibbles || half == 0)
@@ -59,8 +75,7 @@ void ExpandPanel::emitUnit(Value panel, Value group, Value index, Value tile) {
     for (int64_t pair = 0; pair < 2; ++pair) {
       Value even = decode(codes, 2 * pair, nibbles && half, factor, offset);
       Value odd = decode(codes, 2 * pair + 1, nibbles && half, factor, offset);
-      store(b, unit.packPairs(b, even, odd), address(b, lines, (half * 2 * kUnits + pair) * 64),
-            64);
+      store(b, packPairs(even, odd), address(b, lines, (half * 2 * kUnits + pair) * 64), 64);
     }
   }
 }

@@ -15,8 +15,7 @@ class ExpandPanel {
 public:
   static constexpr int64_t kUnits = 4;
 
-  ExpandPanel(mlir::ImplicitLocOpBuilder &b, const MatrixUnit &unit, const PanelLayout &layout)
-      : b(b), unit(unit), layout(layout) {}
+  ExpandPanel(mlir::ImplicitLocOpBuilder &b, const PanelLayout &layout) : b(b), layout(layout) {}
 
   /// Why panels of a format cannot become columns of bf16 without more loss than one rounding of
   /// each weight.
@@ -28,12 +27,15 @@ public:
   /// scale * (code - zero), rounded once to bf16.
   void emitUnit(mlir::Value panel, mlir::Value group, mlir::Value index, mlir::Value tile);
 
+  /// Address of the codes of a group (i64), counted from the panel's or from another group's.
+  mlir::Value codesOf(mlir::Value codes, mlir::Value group);
+
 private:
+  mlir::Value packPairs(mlir::Value even, mlir::Value odd);
   mlir::Value decode(mlir::Value codes, int64_t byte, bool highNibble, mlir::Value factor,
                      mlir::Value offset);
 
   mlir::ImplicitLocOpBuilder &b;
-  const MatrixUnit &unit;
   const PanelLayout &layout;
 };
 

@@ -1,20 +1,22 @@
-// The loops around a matrix unit. For a block of rows, kept as tiles [row tile][group][16][32]:
+// The loops around a matrix unit. For a block of rows, kept as tiles [row tile][group][16][32], the
+// items' depths are walked in chunks, so that the columns of a chunk stay in the nearest cache:
 //
-//   expand the first item's panels
-//   for each item (two column tiles)
+//   expand the first chunk of the first item's panels
+//   for each item (two column tiles), for each chunk of its depth
 //     for each pair of row tiles
-//       for each group of 32 depths
+//       for each group of 32 depths in the chunk
 //         2 x 2 products of tiles                  four tiles of sums stay in registers
-//         expand a piece of the next item's panels into the other buffer
-//       store the sums; the region's elementwise ops and stores
+//         expand a piece of the next chunk's panels into the other buffer
+//       store the sums; after the last chunk the region's elementwise ops and stores
 //
 // A product keeps the unit busy for many cycles in which the vector units have nothing to do, so
-// the expansion costs next to nothing. It is spread over as many row pairs as a full block has;
-// what a smaller block leaves over follows at the end. Rows past the block's are zeros up to a
-// multiple of 32.
+// the expansion costs little. It is spread over as many row pairs as a full block has; what a
+// smaller block leaves over follows at the end. Rows past the block's are zeros up to a multiple
+// of 32.
 #include "codegen/MatrixContraction.h"
 #include "codegen/EmitSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -23,6 +25,7 @@ using namespace kiln::emit;
 
 static constexpr int64_t pairRows = 2 * MatrixUnit::kRows;
 static constexpr int64_t tileBytes = MatrixUnit::kTileBytes;
+static constexpr int64_t sumsBytes = 4 * tileBytes; // of a row pair: [32 rows][32 columns] f32
 // Registers: sums 0..3 as [row tile][column tile], then rows, then columns.
 static constexpr int64_t firstRowTile = 4, firstColumnTile = 6;
 
@@ -35,27 +38,34 @@ std::optional<std::string> MatrixContraction::refuse(const ContractionShape &sha
   return ExpandPanel::refuse(*shape.format);
 }
 
+/// Depth groups of a chunk: as even as they can be, at most 64.
+static int64_t chooseChunkGroups(int64_t groups) {
+  constexpr int64_t most = 64;
+  return llvm::divideCeil(groups, llvm::divideCeil(groups, most));
+}
+
 /// Rows whose tiles leave room in the second-level cache for the columns' two buffers.
-static int64_t chooseBlockRows(int64_t groups, int64_t l2Bytes) {
-  int64_t columnBuffers = 2 * groups * 2 * tileBytes;
+static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2Bytes) {
   int64_t perPair = groups * 2 * tileBytes;
-  int64_t pairs = (l2Bytes - l2Bytes / 8 - columnBuffers) / perPair;
+  int64_t pairs = (l2Bytes - l2Bytes / 8 - 2 * bufferBytes) / perPair;
   return std::clamp<int64_t>(pairs, 2, 16) * pairRows;
 }
 
 MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
     : k(kernel), frame(kernel.frame), b(kernel.b), unit(*kernel.target.matrix), scratch(scratch),
-      expand(b, unit, k.layout), groups(k.layout.paddedDepth() / MatrixUnit::kDepth),
-      blockRows(chooseBlockRows(groups, k.target.l2Bytes)) {
+      expand(b, k.layout), groups(k.layout.paddedDepth() / MatrixUnit::kDepth),
+      chunkGroups(chooseChunkGroups(groups)), chunks(llvm::divideCeil(groups, chunkGroups)),
+      bufferBytes(expand.isIdentity() ? 0 : chunkGroups * 2 * tileBytes),
+      blockRows(chooseBlockRows(groups, bufferBytes, k.target.l2Bytes)) {
   auto reserve = [&](int64_t size) {
     int64_t offset = bytes;
     bytes += size;
     return offset;
   };
   configOffset = reserve(MatrixUnit::kConfigBytes);
-  sumsOffset = reserve(4 * tileBytes);
+  sumsOffset = reserve((chunks > 1 ? blockRows / pairRows : 1) * sumsBytes);
   rowsOffset = reserve(blockRows / MatrixUnit::kRows * groups * tileBytes);
-  columnsOffset = reserve(expand.isIdentity() ? 0 : 2 * groups * 2 * tileBytes);
+  columnsOffset = reserve(2 * bufferBytes);
 }
 
 Value MatrixContraction::at(int64_t offset) { return address(b, scratch, offset); }
@@ -94,43 +104,89 @@ Value MatrixContraction::weightsOf(Value item, int64_t column) {
   return k.panelAddress(matmul, panelOf(item, column));
 }
 
-static constexpr int64_t unitsPerGroup = 2 * ExpandPanel::kUnits;
+static constexpr int64_t piecesPerGroup = 2 * ExpandPanel::kUnits;
 
-/// Expands piece `index` (i64, below unitsPerGroup) of each of an item's groups into `buffer`; the
-/// pieces of the first column tile come first. Returns what expands it in one group.
-std::function<void(Value group)> MatrixContraction::expandPiece(Value item, Value buffer,
-                                                                Value index) {
+/// What expands piece `index` (i64, below piecesPerGroup) of each group of a step's columns; the
+/// pieces of the first column tile come first. What the step `later` will need of the same piece is
+/// fetched meanwhile.
+MatrixContraction::Piece MatrixContraction::pieceOf(const Step &step, const Step &later,
+                                                    Value index) {
   Value isFirst =
       arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, i64(b, ExpandPanel::kUnits));
-  Value panel = arith::SelectOp::create(b, isFirst, weightsOf(item, 0), weightsOf(item, 1));
-  Value tiles = address(b, buffer, frame.floorDiv(index, ExpandPanel::kUnits), tileBytes);
-  Value piece = arith::AndIOp::create(b, index, i64(b, ExpandPanel::kUnits - 1));
-  return [=](Value group) {
-    expand.emitUnit(panel, group, piece, address(b, tiles, group, 2 * tileBytes));
+  auto panelOfStep = [&](const Step &s) -> Value {
+    return arith::SelectOp::create(b, isFirst, weightsOf(s.item, 0), weightsOf(s.item, 1));
   };
+  Value panel = panelOfStep(step);
+  Value soon = expand.codesOf(panelOfStep(later), later.firstGroup);
+  Value tiles = address(b, step.buffer, frame.floorDiv(index, ExpandPanel::kUnits), tileBytes);
+  Value part = arith::AndIOp::create(b, index, i64(b, ExpandPanel::kUnits - 1));
+  return {panel, tiles, part, address(b, soon, part, 64)};
 }
 
-/// Expands the pieces [from, unitsPerGroup) of an item.
-void MatrixContraction::expandFrom(Value from, Value item, Value buffer) {
-  loop(b, from, i64(b, unitsPerGroup), 1, [&](Value index) {
-    auto emitGroup = expandPiece(item, buffer, index);
-    loop(b, i64(b, 0), i64(b, groups), 1, [&](Value group) { emitGroup(group); });
+/// Expands a piece of one group, the i-th (i64) of the step's chunk.
+void MatrixContraction::expandPiece(const Step &step, const Piece &piece, Value i) {
+  LLVM::Prefetch::create(b, expand.codesOf(piece.soon, i), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  expand.emitUnit(piece.panel, frame.add(step.firstGroup, i), piece.part,
+                  address(b, piece.tiles, i, 2 * tileBytes));
+}
+
+/// Expands the pieces [from, piecesPerGroup) of a step.
+void MatrixContraction::expandFrom(Value from, const Step &step, const Step &later) {
+  loop(b, from, i64(b, piecesPerGroup), 1, [&](Value index) {
+    Piece piece = pieceOf(step, later, index);
+    loop(b, i64(b, 0), step.groups, 1, [&](Value i) { expandPiece(step, piece, i); });
   });
 }
 
 // ---- Products -------------------------------------------------------------------------------
 
-void MatrixContraction::multiplyRows(Value rowPair, Value item, Value buffer,
-                                     llvm::function_ref<void(Value group)> meanwhile) {
-  Value rows[2], columns[2];
+/// Step number `index` (i64) of a range that begins with item `from`: chunks of an item follow each
+/// other.
+MatrixContraction::Step MatrixContraction::stepAt(Value index, Value from) {
+  Step step;
+  step.item = frame.add(from, frame.floorDiv(index, chunks));
+  step.chunk = chunks == 1 ? i64(b, 0) : arith::RemUIOp::create(b, index, i64(b, chunks));
+  step.firstGroup = frame.mul(step.chunk, i64(b, chunkGroups));
+  step.groups = frame.min(i64(b, chunkGroups), frame.sub(i64(b, groups), step.firstGroup));
+  Value parity = arith::AndIOp::create(b, index, i64(b, 1));
+  step.buffer = address(b, at(columnsOffset), parity, bufferBytes);
+  return step;
+}
+
+/// Where a row pair's sums are kept.
+Value MatrixContraction::sumsOf(Value rowPair) {
+  return chunks == 1 ? at(sumsOffset) : address(b, at(sumsOffset), rowPair, sumsBytes);
+}
+
+static int64_t sumsTileOffset(int64_t i, int64_t j) { return i * 2 * tileBytes + j * 64; }
+
+void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
+                                     llvm::function_ref<void(Value i)> meanwhile) {
+  Value rows[2], columns[2], sums = sumsOf(rowPair);
   for (int64_t i = 0; i < 2; ++i) {
-    rows[i] = address(b, at(rowsOffset), rowPair, 2 * groups * tileBytes, i * groups * tileBytes);
-    columns[i] = expand.isIdentity() ? weightsOf(item, i) : address(b, buffer, i * tileBytes);
+    Value row = address(b, at(rowsOffset), rowPair, 2 * groups * tileBytes, i * groups * tileBytes);
+    rows[i] = address(b, row, step.firstGroup, tileBytes);
+    columns[i] = expand.isIdentity()
+                     ? address(b, weightsOf(step.item, i), step.firstGroup, tileBytes)
+                     : address(b, step.buffer, i * tileBytes);
   }
   int64_t columnStep = expand.isIdentity() ? tileBytes : 2 * tileBytes;
-  for (int64_t sums = 0; sums < 4; ++sums)
-    unit.zero(b, sums);
-  loop(b, i64(b, 0), i64(b, groups), 1, [&](Value group) {
+  auto forSums = [&](llvm::function_ref<void(int64_t tile, int64_t offset)> body) {
+    for (int64_t i = 0; i < 2; ++i)
+      for (int64_t j = 0; j < 2; ++j)
+        body(2 * i + j, sumsTileOffset(i, j));
+  };
+  auto zero = [&] { forSums([&](int64_t tile, int64_t) { unit.zero(b, tile); }); };
+  auto reload = [&] {
+    forSums(
+        [&](int64_t tile, int64_t offset) { unit.load(b, tile, address(b, sums, offset), 128); });
+  };
+  if (chunks == 1)
+    zero();
+  else
+    branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, step.chunk, i64(b, 0)), zero,
+           reload);
+  loop(b, i64(b, 0), step.groups, 1, [&](Value group) {
     for (int64_t j = 0; j < 2; ++j)
       unit.load(b, firstColumnTile + j, address(b, columns[j], group, columnStep), 64);
     for (int64_t i = 0; i < 2; ++i) {
@@ -140,22 +196,21 @@ void MatrixContraction::multiplyRows(Value rowPair, Value item, Value buffer,
     }
     meanwhile(group);
   });
-  for (int64_t i = 0; i < 2; ++i)
-    for (int64_t j = 0; j < 2; ++j)
-      unit.store(b, 2 * i + j, at(sumsOffset + i * 2 * tileBytes + j * 64), 128);
+  forSums(
+      [&](int64_t tile, int64_t offset) { unit.store(b, tile, address(b, sums, offset), 128); });
 }
 
-/// From sums to results: rows firstRow .. firstRow + left - 1, at most 32.
-void MatrixContraction::finish(Value firstRow, Value left, Value item) {
+/// From a row pair's sums to results: rows firstRow .. firstRow + left - 1, at most 32.
+void MatrixContraction::finish(Value rowPair, Value firstRow, Value left, Value item) {
   Value count = frame.min(left, i64(b, pairRows));
-  Value row = k.toIndex(firstRow);
+  Value row = k.toIndex(firstRow), base = sumsOf(rowPair);
   auto emitTiles = [&](ArrayRef<std::pair<graph::MatmulOp, int64_t>> sums, Value panel) {
     Value column = k.toIndex(frame.mul(panel, i64(b, MatrixUnit::kColumns)));
     k.forTiles(count, [&](Value tileRow, RankedTensorType type) {
       IRMapping tiles;
       for (auto [matmul, j] : sums)
         tiles.map(matmul.getResult(),
-                  exec::TileLoadOp::create(b, type, at(sumsOffset), tileRow,
+                  exec::TileLoadOp::create(b, type, base, tileRow,
                                            arith::ConstantIndexOp::create(b, 16 * j), 32, 32)
                       .getResult());
       k.emitEpilogue(tiles, type, arith::AddIOp::create(b, row, tileRow), column);
@@ -176,30 +231,30 @@ void MatrixContraction::finish(Value firstRow, Value left, Value item) {
 
 void MatrixContraction::multiply(Value first, Value count, Value from, Value to) {
   bool expands = !expand.isIdentity();
-  int64_t piecesAtOnce = std::max<int64_t>(
-      1, unitsPerGroup / int64_t(llvm::bit_floor(uint64_t(blockRows / pairRows))));
+  // A power of two, as piecesPerGroup is, so that a full block expands everything on the way.
+  int64_t pairsOfBlock = int64_t(llvm::bit_floor(uint64_t(blockRows / pairRows)));
+  int64_t atOnce = std::max<int64_t>(1, piecesPerGroup / pairsOfBlock);
   Value pairs = frame.ceilDiv(count, pairRows);
+  Value steps = frame.mul(frame.sub(to, from), i64(b, chunks));
   if (expands)
-    expandFrom(i64(b, 0), from, at(columnsOffset));
-  loop(b, from, to, 1, [&](Value item) {
-    Value next = frame.add(item, i64(b, 1));
-    Value hasNext = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, next, to);
-    Value parity = arith::AndIOp::create(b, frame.sub(item, from), i64(b, 1));
-    int64_t bufferBytes = groups * 2 * tileBytes;
-    Value buffer = address(b, at(columnsOffset), parity, bufferBytes);
-    Value other = address(b, at(columnsOffset), frame.sub(i64(b, 1), parity), bufferBytes);
-    Value expandingPairs = arith::SelectOp::create(
-        b, hasNext, i64(b, expands ? unitsPerGroup / piecesAtOnce : 0), i64(b, 0));
+    expandFrom(i64(b, 0), stepAt(i64(b, 0), from), stepAt(i64(b, 1), from));
+  loop(b, i64(b, 0), steps, 1, [&](Value index) {
+    Step step = stepAt(index, from), next = stepAt(frame.add(index, i64(b, 1)), from);
+    Step later = stepAt(frame.add(index, i64(b, 2)), from);
+    Value hasNext =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, frame.add(index, i64(b, 1)), steps);
+    Value expandingPairs =
+        arith::SelectOp::create(b, hasNext, i64(b, piecesPerGroup / atOnce), i64(b, 0));
     loop(b, i64(b, 0), pairs, 1, [&](Value pair) {
-      auto plain = [&] { multiplyRows(pair, item, buffer, [](Value) {}); };
+      auto plain = [&] { multiplyRows(pair, step, [](Value) {}); };
       auto expanding = [&] {
-        SmallVector<std::function<void(Value)>> pieces;
-        for (int64_t i = 0; i < piecesAtOnce; ++i)
-          pieces.push_back(expandPiece(
-              next, other, frame.add(frame.mul(pair, i64(b, piecesAtOnce)), i64(b, i))));
-        multiplyRows(pair, item, buffer, [&](Value group) {
-          for (auto &emitPiece : pieces)
-            emitPiece(group);
+        SmallVector<Piece> pieces;
+        for (int64_t i = 0; i < atOnce; ++i)
+          pieces.push_back(
+              pieceOf(next, later, frame.add(frame.mul(pair, i64(b, atOnce)), i64(b, i))));
+        multiplyRows(pair, step, [&](Value i) {
+          for (const Piece &piece : pieces)
+            expandPiece(next, piece, i);
         });
       };
       if (expands)
@@ -208,9 +263,17 @@ void MatrixContraction::multiply(Value first, Value count, Value from, Value to)
       else
         plain();
       Value done = frame.mul(pair, i64(b, pairRows));
-      finish(frame.add(first, done), frame.sub(count, done), item);
+      auto finishPair = [&] {
+        finish(pair, frame.add(first, done), frame.sub(count, done), step.item);
+      };
+      if (chunks == 1)
+        finishPair();
+      else
+        branch(b,
+               arith::CmpIOp::create(b, arith::CmpIPredicate::eq, step.chunk, i64(b, chunks - 1)),
+               finishPair);
     });
     if (expands)
-      branch(b, hasNext, [&] { expandFrom(frame.mul(pairs, i64(b, piecesAtOnce)), next, other); });
+      branch(b, hasNext, [&] { expandFrom(frame.mul(pairs, i64(b, atOnce)), next, later); });
   });
 }

@@ -6,7 +6,6 @@
 #include "codegen/ContractionKernel.h"
 #include "codegen/ExpandPanel.h"
 #include "codegen/MatrixUnit.h"
-#include <functional>
 
 namespace kiln {
 
@@ -34,14 +33,25 @@ public:
   void multiply(mlir::Value first, mlir::Value count, mlir::Value from, mlir::Value to);
 
 private:
-  std::function<void(mlir::Value group)> expandPiece(mlir::Value item, mlir::Value buffer,
-                                                     mlir::Value index);
-  void expandFrom(mlir::Value from, mlir::Value item, mlir::Value buffer);
+  /// A chunk of an item's depth. Values are i64, the buffer an address.
+  struct Step {
+    mlir::Value item, chunk, firstGroup, groups, buffer;
+  };
+  /// An eighth of the work of expanding a step's columns.
+  struct Piece {
+    mlir::Value panel, tiles, part, soon;
+  };
+
+  Step stepAt(mlir::Value index, mlir::Value from);
+  Piece pieceOf(const Step &step, const Step &later, mlir::Value index);
+  void expandPiece(const Step &step, const Piece &piece, mlir::Value i);
+  void expandFrom(mlir::Value from, const Step &step, const Step &later);
   mlir::Value panelOf(mlir::Value item, int64_t column);
   mlir::Value weightsOf(mlir::Value item, int64_t column);
-  void multiplyRows(mlir::Value rowPair, mlir::Value item, mlir::Value buffer,
-                    llvm::function_ref<void(mlir::Value group)> meanwhile);
-  void finish(mlir::Value firstRow, mlir::Value left, mlir::Value item);
+  mlir::Value sumsOf(mlir::Value rowPair);
+  void multiplyRows(mlir::Value rowPair, const Step &step,
+                    llvm::function_ref<void(mlir::Value i)> meanwhile);
+  void finish(mlir::Value rowPair, mlir::Value firstRow, mlir::Value left, mlir::Value item);
   mlir::Value at(int64_t offset);
 
   ContractionKernel &k;
@@ -50,8 +60,11 @@ private:
   const MatrixUnit &unit;
   mlir::Value scratch;
   ExpandPanel expand;
-  int64_t groups;    // of 32 depths: steps of a product
-  int64_t blockRows; // most rows of a block
+  int64_t groups;      // of 32 depths: steps of a product
+  int64_t chunkGroups; // of them in a chunk
+  int64_t chunks;      // of an item
+  int64_t bufferBytes; // of a chunk's expanded columns; 0 where panels are tiles already
+  int64_t blockRows;   // most rows of a block
   int64_t configOffset = 0, sumsOffset = 0, rowsOffset = 0, columnsOffset = 0, bytes = 0;
 };
 
