@@ -73,6 +73,10 @@ void pool_stop(kiln_pool *pool);
 uint32_t topology_cores();
 uint32_t topology_cpus();
 
+/* The CPUs' worth of time that a Linux control group grants, at most `most`. `membership` is
+ * /proc/self/cgroup, `mount` is /sys/fs/cgroup. */
+uint32_t quota_cpus(const char *membership, const char *mount, uint32_t most);
+
 } // namespace kiln
 
 #endif /* KILN_CORE_POOL_H */

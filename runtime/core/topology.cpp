@@ -1,5 +1,6 @@
 // How many workers make sense: one per physical core, since two threads of one core share the units
-// that matrix kernels saturate. Counts only CPUs this process may run on.
+// that matrix kernels saturate. Counts only CPUs this process may run on, and no more than its
+// container grants time for.
 
 #include "core/pool.h"
 
@@ -16,7 +17,8 @@
 
 namespace kiln {
 
-uint32_t topology_cpus() {
+/* CPUs this process may run on, whatever time it is granted. */
+static uint32_t allowed_cpus() {
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
@@ -44,10 +46,10 @@ static long read_topology(int cpu, const char *file) {
   return i == 0 ? -1 : value;
 }
 
-uint32_t topology_cores() {
+static uint32_t allowed_cores() {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-    return topology_cpus();
+    return allowed_cpus();
   uint64_t seen[CPU_SETSIZE]; // package and core of each core found
   uint32_t count = 0;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
@@ -55,7 +57,7 @@ uint32_t topology_cores() {
       continue;
     long core = read_topology(cpu, "core_id"), package = read_topology(cpu, "physical_package_id");
     if (core < 0) // no topology: every CPU is a core
-      return topology_cpus();
+      return allowed_cpus();
     uint64_t id = (uint64_t)(uint32_t)package << 32 | (uint32_t)core;
     bool known = false;
     for (uint32_t i = 0; i < count && !known; ++i)
@@ -68,18 +70,30 @@ uint32_t topology_cores() {
 
 #else
 
-uint32_t topology_cores() {
+static uint32_t allowed_cores() {
 #if defined(__APPLE__)
   int cores = 0;
   size_t size = sizeof(cores);
   // Performance cores where the system knows of them, else all physical ones.
-  for (const char *key : {"hw.perflevel0.physicalcpu", "hw.physicalcpu"})
+  static constexpr const char *keys[] = {"hw.perflevel0.physicalcpu", "hw.physicalcpu"};
+  for (const char *key : keys)
     if (sysctlbyname(key, &cores, &size, nullptr, 0) == 0 && cores > 0)
       return (uint32_t)cores;
 #endif
-  return topology_cpus();
+  return allowed_cpus();
 }
 
 #endif
+
+static uint32_t granted(uint32_t count) {
+#if defined(__linux__)
+  return quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup", count);
+#else
+  return count;
+#endif
+}
+
+uint32_t topology_cpus() { return granted(allowed_cpus()); }
+uint32_t topology_cores() { return granted(allowed_cores()); }
 
 } // namespace kiln
