@@ -7,6 +7,10 @@ SHELL := /bin/bash
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 20
+# make bench: A = SmolLM2-135M, B = TinyLlama-1.1B; q4, q8, f16, bf16
+SHAPES ?= A
+QUANT ?= q4
+ROUNDS ?= 3
 PREFIX ?= /usr/local
 
 # Debian 12 packages. The runtime alone needs the first list; compiler and tests the second as well.
@@ -16,6 +20,7 @@ PACKAGES_COMPILER := llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-
   python3 nlohmann-json3-dev libcli11-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev \
   qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross
 PACKAGES_FUZZ := libclang-rt-22-dev
+PACKAGES_BENCH := python3-venv
 PACKAGES_LINT := git python3 clang-format-22
 
 # $(call install,PACKAGES): asks dpkg, not apt, so that it costs nothing when all is there.
@@ -37,7 +42,7 @@ $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-rec
 endef
 
 .PHONY: help demo test bench fuzz lint format runtime install clean \
-  packages packages-runtime packages-fuzz packages-lint
+  packages packages-runtime packages-fuzz packages-bench packages-lint
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,9 +57,11 @@ test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)
 	ctest --test-dir build/release -j $(JOBS) --output-on-failure
 
-bench: packages build/release/build.ninja ## measure speed and memory; BIG=1 adds a model of 1.1 billion parameters
-	cmake --build build/release -j $(JOBS) --target kiln
-	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench $(if $(BIG),--big)
+bench: packages packages-bench build/release/build.ninja ## speed and memory, and llama.cpp beside it; SHAPES=A,B QUANT=q4,q8,bf16 ROUNDS=3
+	cmake --build build/release -j $(JOBS) --target kiln kiln_runner
+	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench
+	tests/bench/compare_llama_cpp.py --kiln build/release/bin/kiln --work build/bench --shapes $(SHAPES) \
+	  --quant $(QUANT) --rounds $(ROUNDS)
 
 fuzz: packages packages-fuzz build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each (default 20)
 	cmake --build build/fuzz -j $(JOBS) --target fuzzers
@@ -95,6 +102,9 @@ packages-runtime:
 
 packages-fuzz:
 	$(call install,$(PACKAGES_FUZZ))
+
+packages-bench:
+	$(call install,$(PACKAGES_BENCH))
 
 packages-lint:
 	$(call install,$(PACKAGES_LINT))

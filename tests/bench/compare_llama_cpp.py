@@ -16,7 +16,6 @@ import pathlib
 import shlex
 import subprocess
 import sys
-import time
 
 import llama_cpp
 from comparison_table import as_markdown
@@ -41,17 +40,13 @@ class Bench:
         self.under = shlex.split(args.under)
 
     def measured(self, *command):
-        """(stdout, seconds, largest resident bytes) of a program that runs alone."""
-        started = time.monotonic()
-        with subprocess.Popen([*self.under, *map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL) as process:
-            out = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - started
-        if process.returncode:
-            raise RuntimeError(f"exit {process.returncode}: {shlex.join(map(str, command))}")
-        return out.decode(), seconds, usage.ru_maxrss * 1024
+        """(stdout, seconds, largest resident bytes) of a program that runs alone, --under itself not counted."""
+        done = subprocess.run([*self.under, sys.executable, HERE / "time_command.py", *map(str, command)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            raise RuntimeError(f"exit {done.returncode}: {shlex.join(map(str, command))}: {done.stderr.decode()[-500:]}")
+        seconds, resident = done.stderr.split()[-2:]
+        return done.stdout.decode(), float(seconds), int(resident)
 
     # ---- Models ------------------------------------------------------------------------------------
 
@@ -97,9 +92,10 @@ class Bench:
                        "type": rows[0]["model_type"], "flash_attention": rows[0]["flash_attn"]}
 
     def starts(self, artifact, file):
-        """From the start of the program to one token; and the memory of a prompt of 512 tokens and 16 steps."""
+        """From the start of the program to one token; and the memory of a prompt of 512 tokens and 16 steps. Kiln's
+        program is one over the runtime alone."""
         threads = self.args.threads
-        run = [self.args.kiln, "run", artifact, "--threads", threads, "--greedy", "--output", "ids"]
+        run = [self.args.runner, artifact, "--threads", threads, "--output", "ids"]
         bench = [self.peer.bench, "-m", file, "-t", threads, "-r", 1, "-o", "json", "--no-warmup"]
         ids = ",".join(str(i * 7919 % 32000) for i in range(512))
         return {"kiln_first_token_seconds": self.measured(*run, "--prompt-ids", "1", "--max-tokens", 1)[1],
@@ -107,18 +103,19 @@ class Bench:
                 "kiln_peak_resident_bytes": self.measured(*run, "--prompt-ids", ids, "--max-tokens", 16)[2],
                 "llama_peak_resident_bytes": self.measured(*bench, "-p", 512, "-n", 16)[2]}
 
-    def round(self, entry, artifact, cached, file):
+    def kiln_turn(self, entry, artifact, cached):
+        entry["kiln"].append(self.kiln(artifact, self.args.depth))
+        if cached:
+            entry["kiln_q8_cache"].append(self.kiln(cached, self.args.depth))
+
+    def llama_turn(self, entry, file):
         depth = self.args.depth
-        entry["kiln"].append(self.kiln(artifact, depth))
         rates, entry["llama_model"] = self.llama(file, "-p", "512,64,8,4,2", "-n", 128)
         if depth:
             for name, flags in DEPTH_FLAGS.items():
                 deep, _ = self.llama(file, "-p", 512, "-n", 128, "-d", depth, *flags)
                 rates.update({f"{test}, {name}": rate for test, rate in deep.items()})
-            if cached:
-                entry["kiln_q8_cache"].append(self.kiln(cached, depth))
         entry["llama"].append(rates)
-        entry["starts"].append(self.starts(artifact, file))
 
     def compare_logits(self, artifact, file):
         """How far the two programs' predictions are apart, and llama.cpp's own from its plain kernels'."""
@@ -149,13 +146,17 @@ class Bench:
                  "logits": self.compare_logits(artifact, file)}
         for number in range(self.args.rounds):
             say(f"round {number + 1} of {self.args.rounds}")
-            self.round(entry, artifact, cached, file)
+            turns = [lambda: self.kiln_turn(entry, artifact, cached), lambda: self.llama_turn(entry, file)]
+            for turn in turns if number % 2 == 0 else reversed(turns):
+                turn()
+            entry["starts"].append(self.starts(artifact, file))
         return entry
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kiln", type=pathlib.Path, required=True)
+    parser.add_argument("--runner", type=pathlib.Path, help="kiln_runner; default: beside --kiln")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--shapes", default="A")
     parser.add_argument("--quant", default="q4")
@@ -175,6 +176,10 @@ def main():
         unknown = [value for value in getattr(args, name) if value not in known]
         if unknown:
             parser.error(f"--{name}: expected some of {', '.join(known)}, found {', '.join(unknown)}")
+    args.runner = args.runner or args.kiln.with_name("kiln_runner")
+    for program in (args.kiln, args.runner):
+        if not program.is_file():
+            parser.error(f"{program}: expected a program, found none; build it first")
     peer = llama_cpp.install(args.work, args.compiler, build=args.llama_build, source=args.llama_source,
                              python=args.python)
     bench = Bench(args, peer)

@@ -85,8 +85,8 @@ def rows_of(entry):
         theirs = Column(1e3 * tokens / rate for rate in llama_rates(entry, f"pp{tokens}").values)
         part = f"{median([step['ratio'] for step in steps if step]):.3f} of {tokens} steps of 1"
         yield f"step of {tokens} tokens, ms", ours, theirs, ratio(ours, theirs, True), part
-    for key, text, scale in (("first_token_seconds", "program start to first token, ms", 1e3),
-                             ("peak_resident_bytes", "peak memory of the program, MB", 1 / MEGA)):
+    for key, text, scale in (("first_token_seconds", "program start to first token, ms (Kiln: the runtime alone)", 1e3),
+                             ("peak_resident_bytes", "peak memory of the program, MB (the same)", 1 / MEGA)):
         ours, theirs = (Column(row[f"{who}_{key}"] * scale for row in entry["starts"]) for who in ("kiln", "llama"))
         yield text, ours, theirs, ratio(ours, theirs, True), ""
 

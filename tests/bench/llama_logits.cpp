@@ -1,5 +1,5 @@
-// Writes llama.cpp's logits of a prompt, f32 [tokens, vocab], so that its output can be checked before
-// its speed is compared.
+// Writes llama.cpp's logits of a prompt, f32 [tokens, vocab], so that its output can be checked
+// before its speed is compared.
 //
 // usage: llama_logits MODEL.gguf plain|repacked OUT ID...
 //

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Speed, memory and quality of the example model, or of any model folder, at each quantization.
 
-usage: run_bench.py --kiln build/release/bin/kiln --work build/bench [--model FOLDER] [--quant none,q8,q4] [--big]
+usage: run_bench.py --kiln build/release/bin/kiln --work build/bench [--model FOLDER] [--quant none,q8,q4]
 
-Prints what `kiln compile` and `kiln bench` report. --big adds a Llama of 1.1 billion random parameters at
-q4 (5 GB of disk: tests/bench/make_random_llama.py writes it once).
+Prints what `kiln compile` and `kiln bench --profile` report. compare_llama_cpp.py measures larger models, and
+llama.cpp beside them.
 """
 import argparse
 import pathlib
@@ -29,7 +29,7 @@ def measure(args, model, quant):
     seconds = run(args.kiln, "compile", model, "-o", artifact, "--quant", quant)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"compiled in {seconds:.1f} s, largest child so far {peak:.0f} MiB, {artifact.stat().st_size} bytes")
-    run(args.kiln, "bench", artifact)
+    run(args.kiln, "bench", artifact, "--profile")
 
 
 def main():
@@ -38,16 +38,10 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "examples/stories/model")
     parser.add_argument("--quant", default="none,q8,q4")
-    parser.add_argument("--big", action="store_true")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     for quant in args.quant.split(","):
         measure(args, args.model, quant)
-    if args.big:
-        model = args.work / "llama-1.1b"
-        if not (model / "config.json").exists():
-            run(sys.executable, ROOT / "tests/bench/make_random_llama.py", model)
-        measure(args, model, "q4")
     return 0
 
 

@@ -7,7 +7,7 @@
 
 namespace kiln {
 
-/// JSON text; its keys are described in compiler/README.md.
+/// JSON text; its keys are described in compiler/tools/kiln/README.md.
 std::string speedAsJson(const SpeedOptions &options, const SpeedResult &result);
 void printSpeed(const SpeedOptions &options, const SpeedResult &result);
 

@@ -7,8 +7,8 @@
 namespace kiln {
 
 /// Bytes per second that `threads` threads read together from a buffer of about `bytes` bytes (at
-/// least 64 MB, at most 1 GB, so that it leaves caches as the weights do), the best over one, two,
-/// four and eight sequential streams per thread.
+/// least 64 MB, at most 1 GB, so that caches keep as much of it as of the weights), the best pass
+/// over one, two, four and eight sequential streams per thread.
 double measureReadBandwidth(unsigned threads, uint64_t bytes);
 
 } // namespace kiln
