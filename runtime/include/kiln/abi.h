@@ -35,8 +35,8 @@ typedef struct kiln_kernel_args {
   /* The items this call computes: begin <= item < end. */
   int64_t begin;
   int64_t end;
-  /* 0 for the first range of this launch that this worker computes, then 1, 2, ... Scratch keeps its
-   * bytes between the ranges of a launch, so what was prepared for one may serve the next. */
+  /* 0 for the first range of this launch that this worker computes, then 1, 2, ... Scratch keeps
+   * its bytes between the ranges of a launch, so what was prepared for one may serve the next. */
   int64_t range;
   /* The launch's own words, common to all workers: as many as the kernel declares, zero when the
    * launch begins, and zero again when all its items are done (the kernel sees to that). NULL where

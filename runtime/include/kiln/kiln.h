@@ -134,10 +134,10 @@ kiln_status_t kiln_function_state_bytes(const kiln_function_t *function, size_t 
 
 typedef struct kiln_pool kiln_pool_t;
 
-/* The caller of kiln_call is the first worker; threads are started for the others. 0 means the number
- * of physical cores this process may use, no more than the CPU time its container grants. More
- * workers than CPUs would only take turns: those beyond are not started (see kiln_pool_workers).
- * Threads look for work for a millisecond after a call and then sleep. */
+/* The caller of kiln_call is the first worker; threads are started for the others. 0 means the
+ * number of physical cores this process may use, no more than the CPU time its container grants.
+ * More workers than CPUs would only take turns: those beyond are not started (see
+ * kiln_pool_workers). Threads look for work for a millisecond after a call and then sleep. */
 kiln_status_t kiln_pool_create(uint32_t workers, kiln_pool_t **pool, kiln_error *error);
 uint32_t kiln_pool_workers(const kiln_pool_t *pool);
 void kiln_pool_destroy(kiln_pool_t *pool); /* NULL is allowed */
