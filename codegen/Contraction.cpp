@@ -3,7 +3,7 @@
 //
 //   for each block of rows in [begin, end)         items are (row block, panel), panels fastest
 //     prepare the block's rows in scratch          codegen/PrepareRows.cpp; once per launch
-//     for each panel of 16 outputs in the range
+//     for each few panels of 16 outputs in the range
 //       exec.tile_loop over the block's rows       split into full tiles and remainders later
 //         exec.tile_dot per matmul -> the region's elementwise ops on tiles -> exec.tile_store
 //
@@ -22,6 +22,8 @@ using namespace kiln::emit;
 
 // Scratch begins with the number of the block whose rows are prepared in it.
 static constexpr int64_t blockNumberBytes = 64;
+// Panels that are walked side by side, of all matmuls together, where registers allow.
+static constexpr int64_t panelsAtOnce = 4;
 
 std::optional<std::string> kiln::refuseContraction(exec::KernelOp kernel, const Target &target,
                                                    const DotStrategy &dot) {
@@ -124,20 +126,34 @@ private:
       emitPrepareRows(frame, k.shape.rows, prepared, dot.unsignedWeights ? k.shape.format->zero : 0,
                       firstRow, count, rows);
     });
-    loop(b, from, to, 1, [&](Value panel) { emitPanel(rows, panel, firstRow, count); });
+    int64_t atOnce = std::max<int64_t>(1, panelsAtOnce / int64_t(k.shape.matmuls.size()));
+    Value whole = frame.mul(frame.floorDiv(frame.sub(to, from), atOnce), i64(b, atOnce));
+    Value rest = frame.add(from, whole);
+    loop(b, from, rest, atOnce,
+         [&](Value panel) { emitPanels(rows, panel, atOnce, firstRow, count); });
+    if (atOnce > 1)
+      loop(b, rest, to, 1, [&](Value panel) { emitPanels(rows, panel, 1, firstRow, count); });
   }
 
-  /// The columns of one panel for all rows of the block.
-  void emitPanel(Value rows, Value panel, Value firstRow, Value count) {
-    Value rowOfBlock = k.toIndex(firstRow), column = k.toIndex(frame.mul(panel, i64(b, 16)));
+  /// The columns of a few neighbouring panels for all rows of the block.
+  void emitPanels(Value rows, Value panel, int64_t panels, Value firstRow, Value count) {
+    Value rowOfBlock = k.toIndex(firstRow);
     k.forTiles(count, [&](Value tileRow, RankedTensorType type) {
-      IRMapping tiles;
-      for (graph::MatmulOp matmul : k.shape.matmuls)
-        tiles.map(matmul.getResult(),
-                  exec::TileDotOp::create(b, type, rows, tileRow, k.panelAddress(matmul, panel),
-                                          k.shape.format->name, dot.name, k.shape.depth)
-                      .getResult());
-      k.emitEpilogue(tiles, type, arith::AddIOp::create(b, rowOfBlock, tileRow), column);
+      SmallVector<Value> addresses;
+      for (int64_t i = 0; i < panels; ++i)
+        for (graph::MatmulOp matmul : k.shape.matmuls)
+          addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
+      SmallVector<Type> types(addresses.size(), type);
+      auto dots = exec::TileDotOp::create(b, types, rows, tileRow, addresses, k.shape.format->name,
+                                          dot.name, k.shape.depth);
+      Value row = arith::AddIOp::create(b, rowOfBlock, tileRow);
+      for (int64_t i = 0; i < panels; ++i) {
+        IRMapping tiles;
+        for (auto [m, matmul] : llvm::enumerate(k.shape.matmuls))
+          tiles.map(matmul.getResult(), dots.getResult(i * k.shape.matmuls.size() + m));
+        Value column = k.toIndex(frame.mul(frame.add(panel, i64(b, i)), i64(b, 16)));
+        k.emitEpilogue(tiles, type, row, column);
+      }
     });
   }
 

@@ -26,35 +26,30 @@ PreparedRows::PreparedRows(RowKind kind, const PanelLayout &layout)
   stride = llvm::alignTo(bytes, 64) + 64;
 }
 
-/// Loads from a panel. With one row the loop is bound by memory, and the panels of a range lie one
-/// after the other: the line that will be needed `prefetchBytes` later is asked for now, across the
-/// page boundaries at which hardware prefetchers stop.
-static constexpr int64_t prefetchBytes = 4096;
-static Value loadWeights(ImplicitLocOpBuilder &b, const DotRequest &request, Type type,
-                         Value address, unsigned alignment) {
-  if (request.rowCount == 1 && alignment == 64)
-    LLVM::Prefetch::create(b, emit::address(b, address, prefetchBytes), /*rw=*/0, /*hint=*/3,
-                           /*cache=*/1);
+/// Loads from a panel, and asks for the line that will be needed `prefetchBytes` later, across the
+/// page boundaries at which hardware prefetchers stop: the panels of a range lie one after the
+/// other, and with few rows their loops are bound by memory.
+static constexpr int64_t prefetchBytes = 2048;
+static Value loadWeights(ImplicitLocOpBuilder &b, Type type, Value address, unsigned alignment) {
+  LLVM::Prefetch::create(b, emit::address(b, address, prefetchBytes), /*rw=*/0, /*hint=*/3,
+                         /*cache=*/1);
   return load(b, type, address, alignment);
 }
 
 /// The eight code vectors of a group of 32: vector<16xi32>, four unsigned 8-bit codes per lane.
-static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const DotRequest &request,
+static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const Format &format, Value panel,
                                     Value group) {
   VectorType type = vectorOf(lanes, b.getI32Type());
-  const Format &format = request.layout.getFormat();
   SmallVector<Value> codes;
   if (format.bits == 8) {
     for (int64_t quad = 0; quad < 8; ++quad)
-      codes.push_back(
-          loadWeights(b, request, type, address(b, request.panel, group, 512, quad * 64), 64));
+      codes.push_back(loadWeights(b, type, address(b, panel, group, 512, quad * 64), 64));
     return codes;
   }
   Value nibbles = splatConstant(b, type, 0x0f0f0f0f), four = splatConstant(b, type, 4);
   SmallVector<Value> high;
   for (int64_t quad = 0; quad < 4; ++quad) {
-    Value both =
-        loadWeights(b, request, type, address(b, request.panel, group, 256, quad * 64), 64);
+    Value both = loadWeights(b, type, address(b, panel, group, 256, quad * 64), 64);
     codes.push_back(arith::AndIOp::create(b, both, nibbles));
     high.push_back(arith::AndIOp::create(b, arith::ShRUIOp::create(b, both, four), nibbles));
   }
@@ -63,9 +58,10 @@ static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const DotRequest &r
 }
 
 /// The 16 scales of a group as f32.
-static Value loadScales(ImplicitLocOpBuilder &b, const DotRequest &request, Value group) {
-  Value halves = load(b, vectorOf(lanes, b.getF16Type()),
-                      address(b, request.panel, group, 32, request.layout.scalesOffset()), 32);
+static Value loadScales(ImplicitLocOpBuilder &b, const PanelLayout &layout, Value panel,
+                        Value group) {
+  Value halves = loadWeights(b, vectorOf(lanes, b.getF16Type()),
+                             address(b, panel, group, 32, layout.scalesOffset()), 32);
   return arith::ExtFOp::create(b, vectorOf(lanes, b.getF32Type()), halves);
 }
 
@@ -76,26 +72,26 @@ static SmallVector<Value> zeroAccumulators(ImplicitLocOpBuilder &b, int64_t coun
 // ---- Widen to f32 ---------------------------------------------------------------------------
 
 /// The f32 weights of `count` neighbouring depths from `k`, for the float formats.
-static SmallVector<Value> loadFloats(ImplicitLocOpBuilder &b, const DotRequest &request, Value k,
+static SmallVector<Value> loadFloats(ImplicitLocOpBuilder &b, FormatId format, Value panel, Value k,
                                      int64_t count) {
   VectorType f32Type = vectorOf(lanes, b.getF32Type());
   SmallVector<Value> values;
-  switch (request.layout.getFormat().id) {
+  switch (format) {
   case FormatId::F32:
     for (int64_t i = 0; i < count; ++i)
-      values.push_back(load(b, f32Type, address(b, request.panel, k, 64, i * 64), 64));
+      values.push_back(loadWeights(b, f32Type, address(b, panel, k, 64, i * 64), 64));
     break;
   case FormatId::F16:
     for (int64_t i = 0; i < count; ++i)
       values.push_back(arith::ExtFOp::create(
           b, f32Type,
-          load(b, vectorOf(lanes, b.getF16Type()), address(b, request.panel, k, 32, i * 32), 32)));
+          load(b, vectorOf(lanes, b.getF16Type()), address(b, panel, k, 32, i * 32), 32)));
     break;
   case FormatId::BF16: {
     VectorType pairs = vectorOf(lanes, b.getI32Type());
     Value sixteen = splatConstant(b, pairs, 16), upper = splatConstant(b, pairs, 0xffff0000u);
     for (int64_t i = 0; i < count; i += 2) {
-      Value both = load(b, pairs, address(b, request.panel, k, 32, i * 32), 64);
+      Value both = loadWeights(b, pairs, address(b, panel, k, 32, i * 32), 64);
       values.push_back(
           arith::BitcastOp::create(b, f32Type, arith::ShLIOp::create(b, both, sixteen)));
       values.push_back(arith::BitcastOp::create(b, f32Type, arith::AndIOp::create(b, both, upper)));
@@ -116,46 +112,71 @@ static Value loadActivation(ImplicitLocOpBuilder &b, const DotRequest &request, 
 static SmallVector<Value> emitFloatDot(ImplicitLocOpBuilder &b, const DotRequest &request) {
   PreparedRows rows(RowKind::F32, request.layout);
   constexpr int64_t unroll = 4;
-  return loop(b, i64(b, 0), i64(b, rows.depth), unroll, zeroAccumulators(b, request.rowCount),
-              [&](Value k, ValueRange carried) {
+  int64_t count = request.rowCount;
+  return loop(b, i64(b, 0), i64(b, rows.depth), unroll,
+              zeroAccumulators(b, count * request.panels.size()), [&](Value k, ValueRange carried) {
                 SmallVector<Value> sums(carried);
-                for (auto [i, weight] : llvm::enumerate(loadFloats(b, request, k, unroll)))
-                  for (int64_t r = 0; r < request.rowCount; ++r)
-                    sums[r] = math::FmaOp::create(
-                        b, weight, loadActivation(b, request, rows.stride, r, k, i), sums[r]);
+                for (auto [p, panel] : llvm::enumerate(request.panels)) {
+                  auto weights = loadFloats(b, request.layout.getFormat().id, panel, k, unroll);
+                  for (auto [i, weight] : llvm::enumerate(weights))
+                    for (int64_t r = 0; r < count; ++r) {
+                      Value &sum = sums[p * count + r];
+                      Value x = loadActivation(b, request, rows.stride, r, k, i);
+                      sum = math::FmaOp::create(b, weight, x, sum);
+                    }
+                }
+                return sums;
+              });
+}
+
+/// Adds the products of one group of a panel to `sums`, one per row.
+static void addWidenedGroup(ImplicitLocOpBuilder &b, const DotRequest &request,
+                            const PreparedRows &rows, Value panel, Value group,
+                            MutableArrayRef<Value> sums) {
+  const Format &format = request.layout.getFormat();
+  VectorType codeType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
+  Value byte = splatConstant(b, codeType, 255), zero = splatConstant(b, codeType, format.zero);
+  SmallVector<Value> partial = zeroAccumulators(b, request.rowCount);
+  Value k = arith::MulIOp::create(b, group, i64(b, 32));
+  for (auto [quad, codes] : llvm::enumerate(loadCodes(b, format, panel, group)))
+    for (int64_t i = 0; i < 4; ++i) {
+      Value code = arith::AndIOp::create(
+          b, arith::ShRUIOp::create(b, codes, splatConstant(b, codeType, double(8 * i))), byte);
+      Value weight = arith::SIToFPOp::create(b, f32Type, arith::SubIOp::create(b, code, zero));
+      for (int64_t r = 0; r < request.rowCount; ++r)
+        partial[r] = math::FmaOp::create(
+            b, weight, loadActivation(b, request, rows.stride, r, k, int64_t(quad) * 4 + i),
+            partial[r]);
+    }
+  Value scales = loadScales(b, request.layout, panel, group);
+  for (int64_t r = 0; r < request.rowCount; ++r)
+    sums[r] = math::FmaOp::create(b, partial[r], scales, sums[r]);
+}
+
+using AddGroup = llvm::function_ref<void(Value panel, Value group, MutableArrayRef<Value> sums)>;
+
+/// The loop over groups of 32, panels side by side.
+static SmallVector<Value> loopOverGroups(ImplicitLocOpBuilder &b, const DotRequest &request,
+                                         int64_t groups, AddGroup addGroup) {
+  return loop(b, i64(b, 0), i64(b, groups), 1,
+              zeroAccumulators(b, request.rowCount * request.panels.size()),
+              [&](Value group, ValueRange carried) {
+                SmallVector<Value> sums(carried);
+                for (auto [p, panel] : llvm::enumerate(request.panels))
+                  addGroup(panel, group,
+                           MutableArrayRef(sums).slice(p * request.rowCount, request.rowCount));
                 return sums;
               });
 }
 
 static SmallVector<Value> emitWidenedDot(ImplicitLocOpBuilder &b, const DotRequest &request) {
-  const Format &format = request.layout.getFormat();
-  if (format.kind == FormatKind::Float)
+  if (request.layout.getFormat().kind == FormatKind::Float)
     return emitFloatDot(b, request);
   PreparedRows rows(RowKind::F32, request.layout);
-  VectorType codeType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
-  Value byte = splatConstant(b, codeType, 255), zero = splatConstant(b, codeType, format.zero);
-  return loop(
-      b, i64(b, 0), i64(b, rows.groups), 1, zeroAccumulators(b, request.rowCount),
-      [&](Value group, ValueRange carried) {
-        SmallVector<Value> sums(carried), partial = zeroAccumulators(b, request.rowCount);
-        Value k = arith::MulIOp::create(b, group, i64(b, 32));
-        for (auto [quad, codes] : llvm::enumerate(loadCodes(b, request, group)))
-          for (int64_t i = 0; i < 4; ++i) {
-            Value code = arith::AndIOp::create(
-                b, arith::ShRUIOp::create(b, codes, splatConstant(b, codeType, double(8 * i))),
-                byte);
-            Value weight =
-                arith::SIToFPOp::create(b, f32Type, arith::SubIOp::create(b, code, zero));
-            for (int64_t r = 0; r < request.rowCount; ++r)
-              partial[r] = math::FmaOp::create(
-                  b, weight, loadActivation(b, request, rows.stride, r, k, int64_t(quad) * 4 + i),
-                  partial[r]);
-          }
-        Value scales = loadScales(b, request, group);
-        for (int64_t r = 0; r < request.rowCount; ++r)
-          sums[r] = math::FmaOp::create(b, partial[r], scales, sums[r]);
-        return sums;
-      });
+  return loopOverGroups(b, request, rows.groups,
+                        [&](Value panel, Value group, MutableArrayRef<Value> sums) {
+                          addWidenedGroup(b, request, rows, panel, group, sums);
+                        });
 }
 
 static std::optional<std::string> acceptEverything(const Format &, const Target &) {
@@ -166,45 +187,45 @@ const DotStrategy kiln::fmaDot = {"fma", RowKind::F32, false, acceptEverything, 
 
 // ---- Integers -------------------------------------------------------------------------------
 
+/// Codes minus zero as signed bytes, four at once: exact because no byte borrows.
+static void makeSigned(ImplicitLocOpBuilder &b, MutableArrayRef<Value> codes, int64_t zero) {
+  VectorType bytes = vectorOf(lanes * 4, b.getI8Type());
+  Value splat = splatConstant(b, bytes, double(int8_t(zero)));
+  for (Value &code : codes) {
+    Type type = code.getType();
+    Value split = vector::BitCastOp::create(b, bytes, code);
+    code = vector::BitCastOp::create(b, type, arith::SubIOp::create(b, split, splat));
+  }
+}
+
 SmallVector<Value> kiln::emitGroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request,
                                                bool unsignedWeights, QuadDot dot) {
   PreparedRows rows(RowKind::Int8, request.layout);
   const Format &format = request.layout.getFormat();
   VectorType intType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
   Type i32 = b.getI32Type();
-  return loop(
-      b, i64(b, 0), i64(b, rows.groups), 1, zeroAccumulators(b, request.rowCount),
-      [&](Value group, ValueRange carried) {
-        SmallVector<Value> sums(carried);
-        SmallVector<Value> codes = loadCodes(b, request, group);
-        if (!unsignedWeights) {
-          // Codes minus zero as signed bytes, four at once: exact because no byte borrows.
-          VectorType bytes = vectorOf(lanes * 4, b.getI8Type());
-          Value zero = splatConstant(b, bytes, double(int8_t(format.zero)));
-          for (Value &code : codes) {
-            Value split = vector::BitCastOp::create(b, bytes, code);
-            code = vector::BitCastOp::create(b, intType, arith::SubIOp::create(b, split, zero));
-          }
-        }
-        Value scales = loadScales(b, request, group);
-        for (int64_t r = 0; r < request.rowCount; ++r) {
-          int64_t row = r * rows.stride;
-          Value sum =
-              unsignedWeights
-                  ? loadSplat(b, i32, address(b, request.rows, group, 4, row + rows.offsets), lanes)
-                  : splatConstant(b, intType, 0);
-          for (auto [quad, code] : llvm::enumerate(codes)) {
-            Value activations =
-                load(b, i32, address(b, request.rows, group, 32, row + int64_t(quad) * 4), 4);
-            sum = dot(b, sum, code, activations);
-          }
-          Value scale = arith::MulFOp::create(
-              b, scales,
-              loadSplat(b, b.getF32Type(), address(b, request.rows, group, 4, row + rows.scales),
-                        lanes));
-          sums[r] =
-              math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, sum), scale, sums[r]);
-        }
-        return sums;
-      });
+  auto addGroup = [&](Value panel, Value group, MutableArrayRef<Value> sums) {
+    SmallVector<Value> codes = loadCodes(b, format, panel, group);
+    if (!unsignedWeights)
+      makeSigned(b, codes, format.zero);
+    Value scales = loadScales(b, request.layout, panel, group);
+    for (int64_t r = 0; r < request.rowCount; ++r) {
+      int64_t row = r * rows.stride;
+      Value sum =
+          unsignedWeights
+              ? loadSplat(b, i32, address(b, request.rows, group, 4, row + rows.offsets), lanes)
+              : splatConstant(b, intType, 0);
+      for (auto [quad, code] : llvm::enumerate(codes)) {
+        Value activations =
+            load(b, i32, address(b, request.rows, group, 32, row + int64_t(quad) * 4), 4);
+        sum = dot(b, sum, code, activations);
+      }
+      Value scale = arith::MulFOp::create(
+          b, scales,
+          loadSplat(b, b.getF32Type(), address(b, request.rows, group, 4, row + rows.scales),
+                    lanes));
+      sums[r] = math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, sum), scale, sums[r]);
+    }
+  };
+  return loopOverGroups(b, request, rows.groups, addGroup);
 }

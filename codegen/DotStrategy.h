@@ -32,11 +32,12 @@ struct PreparedRows {
   static constexpr int64_t kGroup = 32;
 };
 
-/// Dot products of `rowCount` prepared rows with the 16 rows of one panel.
+/// Dot products of `rowCount` prepared rows with the 16 rows of each of a few panels. The panels
+/// are walked side by side: each is one more sequential stream, and memory gives more to several.
 struct DotRequest {
   mlir::Value rows; // address of the first prepared row
   int64_t rowCount;
-  mlir::Value panel; // address of the panel
+  llvm::SmallVector<mlir::Value> panels; // addresses
   const PanelLayout &layout;
   unsigned vectorBits; // the target's
 };
@@ -48,8 +49,8 @@ struct DotStrategy {
   bool unsignedWeights;
   /// Why the strategy does not take a weight of that format on that target.
   std::optional<std::string> (*refuse)(const Format &format, const Target &target);
-  /// One vector<16xf32> per row. Sums over depth in the same order whatever the row count, so
-  /// that a row's result does not depend on its neighbours.
+  /// One vector<16xf32> per panel and row, panel by panel. Sums over depth in the same order
+  /// whatever the counts, so that a row's result does not depend on its neighbours.
   llvm::SmallVector<mlir::Value> (*emit)(mlir::ImplicitLocOpBuilder &b, const DotRequest &request);
 };
 

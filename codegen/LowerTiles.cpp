@@ -86,6 +86,12 @@ LogicalResult TileLowering::lower(Operation *op) {
   return success();
 }
 
+/// How many panels are multiplied side by side, so that their sums take half of the registers.
+static size_t panelsAtOnce(int64_t rows, unsigned vectorBits) {
+  int64_t registersPerSum = lanes * 32 / vectorBits, registers = vectorBits >= 512 ? 32 : 16;
+  return size_t(std::max<int64_t>(1, registers / 2 / (rows * registersPerSum)));
+}
+
 LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b) {
   const Format *format = findFormat(op.getFormat());
   if (!format)
@@ -96,8 +102,17 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
     PanelLayout layout(*format, lanes, op.getDepth());
     PreparedRows prepared(dot->rowKind, layout);
     Value rows = address(b, op.getRows(), toI64(b, op.getRow()), prepared.stride);
-    int64_t count = cast<RankedTensorType>(op.getResult().getType()).getDimSize(0);
-    tiles[op.getResult()] = dot->emit(b, {rows, count, op.getPanel(), layout, target.vectorBits});
+    int64_t count = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0);
+    size_t atOnce = panelsAtOnce(count, target.vectorBits);
+    for (size_t first = 0; first < op.getPanels().size(); first += atOnce) {
+      SmallVector<Value> panels(op.getPanels().drop_front(first));
+      if (panels.size() > atOnce)
+        panels.truncate(atOnce);
+      Rows sums = dot->emit(b, {rows, count, panels, layout, target.vectorBits});
+      for (size_t p = 0; p < panels.size(); ++p)
+        tiles[op.getResult(first + p)] =
+            Rows(ArrayRef(sums).slice(p * size_t(count), size_t(count)));
+    }
     return success();
   }
   return op.emitOpError() << "target " << target.name << " has no strategy '" << op.getStrategy()

@@ -147,16 +147,16 @@ def Exec_TileYieldOp : Exec_Op<"tile_yield", [Pure, Terminator]> {
 }
 
 def Exec_TileDotOp : Exec_Op<"tile_dot", [MemoryEffects<[MemRead]>]> {
-  let summary = "Dot products of a tile of prepared rows with one panel of a stored weight";
+  let summary = "Dot products of a tile of prepared rows with a few panels of stored weights";
   let description = [{
     `rows` points at prepared activations (see codegen/Contraction) and `row` is the first row of the tile;
-    `panel` points at a panel of 16 outputs. `strategy` names how the target multiplies.
-    Result: tensor<?x16xf32>.
+    each of `panels` points at a panel of 16 outputs. `strategy` names how the target multiplies.
+    Results: tensor<?x16xf32>, one for each panel.
   }];
-  let arguments = (ins AnyType:$rows, Index:$row, AnyType:$panel, StrAttr:$format,
+  let arguments = (ins AnyType:$rows, Index:$row, Variadic<AnyType>:$panels, StrAttr:$format,
                        StrAttr:$strategy, I64Attr:$depth);
-  let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$rows `[` $row `]` `,` $panel $format $strategy `depth` $depth attr-dict `:` type($rows) `,` type($panel) `->` type($result)";
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = "$rows `[` $row `]` `,` $panels $format $strategy `depth` $depth attr-dict `:` type($rows) `,` type($panels) `->` type($results)";
 }
 
 def Exec_TileLoadOp : Exec_Op<"tile_load", [MemoryEffects<[MemRead]>]> {
