@@ -24,7 +24,7 @@ namespace kiln {
 
 /* How long to look before sleeping, when every worker may have a CPU and when not. Launches of
  * decoding take tens of microseconds, and what a caller does between two calls some hundreds. */
-static constexpr uint64_t barrier_spin_ns = 50'000, idle_spin_ns = 1'000'000, crowded_spin_ns = 0;
+static constexpr uint64_t barrier_spin_ns = 20'000, idle_spin_ns = 1'000'000, crowded_spin_ns = 0;
 static constexpr uint32_t looks_per_clock = 64;
 static constexpr uint32_t max_workers = 1024;
 static constexpr size_t stack_bytes = 1u << 20;
