@@ -124,6 +124,9 @@ def entry_as_markdown(entry):
         yield f"| {measure} | {ours} | {other} | {quotient} | {part} |"
     yield ""
     yield "Kiln: " + "; ".join(own_figures(entry)) + "."
+    if entry["disturbed_runs"]:
+        yield ""
+        yield f"**{entry['disturbed_runs']} runs were disturbed by other programs: do not trust these figures.**"
     yield ""
 
 

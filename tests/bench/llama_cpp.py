@@ -102,13 +102,13 @@ def download(work, python):
 
 
 def configure(source, build, compiler):
-    """GCC 12 is refused: its _tile_loadconfig tells the compiler of 8 of the 64 bytes that it reads, and llama.cpp's
-    AMX code crashes."""
-    names = {"c": compiler or next(filter(shutil.which, ("clang-22", "clang", "cc"))), "cxx": ""}
-    names["cxx"] = names["c"].replace("clang", "clang++") if "clang" in names["c"] else \
-        names["c"].replace("gcc", "g++").replace("cc", "c++") if names["c"] == "cc" else names["c"].replace("gcc", "g++")
-    run("cmake", "-S", source, "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={names['c']}",
-        f"-DCMAKE_CXX_COMPILER={names['cxx']}", *OPTIONS, stdout=subprocess.DEVNULL)
+    """With clang where there is one: GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes that it reads,
+    and llama.cpp's AMX code crashes."""
+    pairs = {"clang-22": "clang++-22", "clang": "clang++", "gcc": "g++", "cc": "c++"}
+    c = compiler or next(filter(shutil.which, pairs))
+    cxx = pairs.get(c) or c.replace("clang", "clang++").replace("gcc", "g++")
+    run("cmake", "-S", source, "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cxx}",
+        *OPTIONS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def install(work, compiler=None, jobs=os.cpu_count(), build=None, source=None, python=None):
