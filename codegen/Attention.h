@@ -6,9 +6,13 @@
 
 namespace kiln {
 
-/// The kernel-list entry of attention: online softmax over pages, K and V read once per group of
-/// query heads.
+// The kernel-list entries of attention: online softmax over pages, K and V read once per group of
+// query heads.
+
+/// Any target: FMA on vectors.
 const KernelEmitter &attentionEmitter();
+/// Prefill through the target's matrix unit; the rest as above.
+const KernelEmitter &matrixAttentionEmitter();
 
 } // namespace kiln
 

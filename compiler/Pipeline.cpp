@@ -18,6 +18,7 @@
 #include "passes/Pipelines.h"
 #include "targets/Targets.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
@@ -128,6 +129,15 @@ llvm::Error Compilation::run() {
   static const char *const known[] = {"auto", "none", "q8", "q4"};
   if (!llvm::is_contained(known, options.quant))
     return llvm::createStringError("--quant " + options.quant + ": known are auto, none, q8, q4");
+  auto cache = llvm::StringSwitch<std::optional<CacheElement>>(options.kvCache)
+                   .Case("auto", options.quant == "none" ? CacheElement::F32 : CacheElement::F16)
+                   .Case("f32", CacheElement::F32)
+                   .Case("f16", CacheElement::F16)
+                   .Case("q8", CacheElement::Q8)
+                   .Default(std::nullopt);
+  if (!cache)
+    return llvm::createStringError("--kv-cache " + options.kvCache +
+                                   ": known are auto, f32, f16, q8");
   if (llvm::Error error = findTargets())
     return error;
   llvm::StringRef folder = llvm::sys::path::parent_path(options.output);
@@ -139,7 +149,7 @@ llvm::Error Compilation::run() {
   import.maxTokens = options.maxTokens;
   if (options.contextLength)
     import.contextLength = options.contextLength;
-  import.cacheF16 = options.quant != "none";
+  import.cache = *cache;
   auto imported = importModel(options.model, import, context);
   if (!imported)
     return imported.takeError();

@@ -18,6 +18,9 @@ struct CompileOptions {
   /// "none" (weights as in the source), "q8", "q4", or "auto": q4 from 500 million parameters on,
   /// below that q8, which costs such models no quality.
   std::string quant = "auto";
+  /// Elements of the KV cache: "f32", "f16", "q8" (8-bit codes with a scale per position and head),
+  /// or "auto": f32 where weights are not quantized, else f16.
+  std::string kvCache = "auto";
   std::vector<std::string> overrides; // "glob=format": the format of matching weights
   int64_t contextLength = 0;          // 0: the model's own
   int64_t maxTokens = 512;            // of one call

@@ -109,6 +109,8 @@ private:
   LogicalResult addLaunch(graph::FusedOp fused);
   FailureOr<Value> getWrite(graph::FusedOp fused, Value result);
   FailureOr<int64_t> getRowStride(Operation *op, Value value);
+  LogicalResult addWorkspace(graph::FusedOp fused, graph::AttentionOp attention,
+                             SmallVectorImpl<Value> &writes, SmallVectorImpl<int64_t> &strides);
 
   graph::FuncOp func;
   KernelTable &kernels;
@@ -224,6 +226,36 @@ FailureOr<Value> ScheduleBuilder::getWrite(graph::FusedOp fused, Value result) {
   return buffer;
 }
 
+/// Gives a kernel around attention memory for states of segments of the context: f32, a row for
+/// each column of the block table. A state is the outputs, maxima and sums of a group of query
+/// heads; a row takes eight, so that segments of eight pages have room for 64 pairs of token and kv
+/// head.
+LogicalResult ScheduleBuilder::addWorkspace(graph::FusedOp fused, graph::AttentionOp attention,
+                                            SmallVectorImpl<Value> &writes,
+                                            SmallVectorImpl<int64_t> &strides) {
+  auto table = cast<RankedTensorType>(attention.getBlockTable().getType());
+  if (!table.isDynamicDim(1))
+    return success();
+  int64_t group = attention.getHeads() / attention.getKvHeads();
+  int64_t columns = llvm::alignTo(group * (attention.getHeadDim() + 2) * 8, kRowMultiple);
+  auto symbol = graph::getDims(table).getSymbols().back();
+  OpBuilder inKernel(attention);
+  inKernel.setInsertionPointAfter(attention);
+  auto type = RankedTensorType::get({ShapedType::kDynamic, columns}, inKernel.getF32Type(),
+                                    graph::DimsAttr::get(inKernel.getContext(), symbol));
+  auto workspace = graph::WorkspaceOp::create(inKernel, fused.getLoc(), type);
+  Operation *yield = attention->getBlock()->getTerminator();
+  yield->insertOperands(yield->getNumOperands(), workspace.getResult());
+  FailureOr<AffineMap> bytes = getBytes(fused, type, columns, dims);
+  if (failed(bytes))
+    return failure();
+  writes.push_back(exec::BufferOp::create(builder, fused.getLoc(), type,
+                                          builder.getI64IntegerAttr(columns),
+                                          AffineMapAttr::get(*bytes), AffineMapAttr()));
+  strides.push_back(columns);
+  return success();
+}
+
 LogicalResult ScheduleBuilder::addLaunch(graph::FusedOp fused) {
   Block &body = fused.getBody().front();
   SmallVector<Value> reads, writes;
@@ -269,9 +301,14 @@ LogicalResult ScheduleBuilder::addLaunch(graph::FusedOp fused) {
       return failure();
     writes.push_back(*write);
   }
+  graph::AttentionOp clone;
   for (Operation &op : body)
-    if (auto attention = dyn_cast<graph::AttentionOp>(detached.clone(op, mapping)))
+    if (auto attention = dyn_cast<graph::AttentionOp>(detached.clone(op, mapping))) {
       attention.setLayer(0);
+      clone = attention;
+    }
+  if (clone && failed(addWorkspace(fused, clone, writes, strides)))
+    return failure();
   SmallVector<StringRef> dimNames;
   for (graph::DimOp dim : dims)
     dimNames.push_back(dim.getSymName());

@@ -41,7 +41,7 @@ std::optional<std::string> OneRow::refuse(exec::KernelOp kernel) {
       if (auto reason = refuseStoredElement(tensorType(argument)))
         return reason;
   for (Operation &op : kernel.getBody().front()) {
-    if (isa<graph::YieldOp, graph::ConstantOp>(op))
+    if (isa<graph::YieldOp, graph::ConstantOp, graph::WorkspaceOp>(op))
       continue;
     if (!isa<graph::DecomposableOpInterface>(op))
       return (op.getName().getStringRef() + " has no decomposition").str();

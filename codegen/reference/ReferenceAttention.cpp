@@ -25,16 +25,16 @@ std::optional<std::string> kiln::refuseReferenceAttention(exec::KernelOp kernel)
     return "one kernel holds several attention ops";
   graph::AttentionOp op = findAttention(kernel);
   auto yield = cast<graph::YieldOp>(kernel.getBody().front().getTerminator());
-  if (yield.getNumOperands() != 1 || yield.getOperand(0) != op.getResult() ||
+  for (Value result : yield.getOperands())
+    if (result != op.getResult() && !result.getDefiningOp<graph::WorkspaceOp>())
+      return "attention must be the kernel's only result";
+  if (yield.getNumOperands() == 0 || yield.getOperand(0) != op.getResult() ||
       !op.getResult().hasOneUse())
-    return "attention must be the kernel's only result";
+    return "attention must be the kernel's first result";
   if (!isa<BlockArgument>(op.getCache()) || !isa<BlockArgument>(op.getBlockTable()))
     return "the cache and the block table must be parameters of the kernel";
   if (op.getLayer() != 0)
     return "the layer must be bound by the launch";
-  Type element = op.getCache().getType().getElementType();
-  if (!element.isF32() && !element.isF16())
-    return "the cache holds neither f32 nor f16";
   return std::nullopt;
 }
 
@@ -128,24 +128,58 @@ private:
     Value base = frame.buffer(cast<BlockArgument>(op.getCache()).getArgNumber());
     return address(b, base, index, cache.getLayerPageBytes());
   }
-  /// Where [kv_head][d][place] of a page's keys or [kv_head][place][d] of its values lies.
-  Value keyAddress(Value page, Value kvHead, Value d, Value place) {
-    Value index = add(mul(add(mul(kvHead, cache.getHeadDim()), d), cache.getPageSize()), place);
-    return address(b, page, index, elementBytes);
+  /// A head's keys and values in a page.
+  Value keysOf(Value page, Value kvHead) {
+    return address(b, page, kvHead, cache.getHeadPageBytes());
   }
-  Value valueAddress(Value page, Value kvHead, Value d, Value place) {
-    Value index = add(mul(add(mul(kvHead, cache.getPageSize()), place), cache.getHeadDim()), d);
-    return address(b, page, index, elementBytes, cache.getLayerPageBytes() / 2);
+  Value valuesOf(Value page, Value kvHead) {
+    return address(b, page, kvHead, cache.getHeadPageBytes(), cache.getLayerPageBytes() / 2);
   }
-  Value loadCached(Value address) {
+  /// Where [d][place] of a head's keys, [place][d] of its values, [place] of the scales of either
+  /// lies.
+  Value keyAddress(Value keys, Value d, Value place) {
+    return address(b, keys, add(mul(d, cache.getPageSize()), place), elementBytes);
+  }
+  Value valueAddress(Value values, Value d, Value place) {
+    return address(b, values, add(mul(place, cache.getHeadDim()), d), elementBytes);
+  }
+  Value scaleAddress(Value codes, Value place) {
+    return address(b, codes, place, 4, cache.getPageSize() * cache.getHeadDim() * elementBytes);
+  }
+  /// An element of `codes` (keys or values of a head) of position `place`.
+  Value loadCached(Value address, Value codes, Value place) {
     if (cache.getElementType().isF32())
       return load(b, b.getF32Type(), address, 4);
-    return emitHalfToFloat(b, load(b, b.getI16Type(), address, 2));
+    if (cache.getElementType().isF16())
+      return emitHalfToFloat(b, load(b, b.getI16Type(), address, 2));
+    Value code = arith::SIToFPOp::create(b, b.getF32Type(), load(b, b.getI8Type(), address, 1));
+    return arith::MulFOp::create(b, code, load(b, b.getF32Type(), scaleAddress(codes, place), 4));
   }
-  void storeCached(Value value, Value address) {
+  /// `factor`: 1 / scale where the cache has scales.
+  void storeCached(Value value, Value address, Value factor) {
     if (cache.getElementType().isF32())
       return store(b, value, address, 4);
-    store(b, emitFloatToHalf(b, value), address, 2);
+    if (cache.getElementType().isF16())
+      return store(b, emitFloatToHalf(b, value), address, 2);
+    Value rounded = math::RoundEvenOp::create(b, arith::MulFOp::create(b, value, factor));
+    store(b, arith::FPToSIOp::create(b, b.getI8Type(), rounded), address, 1);
+  }
+  /// Stores max|x| / 127 over the head's elements of a row and returns its inverse; nothing where
+  /// the cache has no scales.
+  Value storeScale(Value row, Value first, Value address) {
+    if (!cache.hasScales())
+      return {};
+    Value peak =
+        loop(b, constant(0), constant(cache.getHeadDim()), 1, ValueRange{frame.constantF32(0)},
+             [&](Value d, ValueRange carried) -> SmallVector<Value> {
+               Value size = math::AbsFOp::create(b, element(row, add(first, d)));
+               return {arith::MaximumFOp::create(b, carried[0], size)};
+             })[0];
+    store(b, arith::MulFOp::create(b, peak, frame.constantF32(1.0 / 127)), address, 4);
+    Value positive =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, peak, frame.constantF32(0x1p-100));
+    return arith::SelectOp::create(
+        b, positive, arith::DivFOp::create(b, frame.constantF32(127), peak), frame.constantF32(0));
   }
   Value placeInPage(Value position) {
     return arith::RemUIOp::create(b, position, constant(cache.getPageSize()));
@@ -158,10 +192,13 @@ private:
     Value key = rowOf(rows, op.getKey(), row), value = rowOf(rows, op.getValue(), row);
     Value target = page(slot, position), place = placeInPage(position);
     Value first = mul(kvHead, cache.getHeadDim());
+    Value keys = keysOf(target, kvHead), values = valuesOf(target, kvHead);
+    Value keyFactor = storeScale(key, first, scaleAddress(keys, place));
+    Value valueFactor = storeScale(value, first, scaleAddress(values, place));
     loop(b, constant(0), constant(cache.getHeadDim()), 1, [&](Value d) {
       Value column = add(first, d);
-      storeCached(element(key, column), keyAddress(target, kvHead, d, place));
-      storeCached(element(value, column), valueAddress(target, kvHead, d, place));
+      storeCached(element(key, column), keyAddress(keys, d, place), keyFactor);
+      storeCached(element(value, column), valueAddress(values, d, place), valueFactor);
     });
   }
 
@@ -172,12 +209,12 @@ private:
     Value lowest = frame.constantF32(-std::numeric_limits<float>::infinity());
     return loop(b, constant(0), count, 1, ValueRange{lowest},
                 [&](Value position, ValueRange carried) -> SmallVector<Value> {
-                  Value source = page(slot, position), place = placeInPage(position);
+                  Value keys = keysOf(page(slot, position), kvHead), place = placeInPage(position);
                   Value dot = loop(b, constant(0), constant(cache.getHeadDim()), 1,
                                    ValueRange{frame.constantF32(0)},
                                    [&](Value d, ValueRange sum) -> SmallVector<Value> {
                                      Value q = element(query, add(first, d));
-                                     Value k = loadCached(keyAddress(source, kvHead, d, place));
+                                     Value k = loadCached(keyAddress(keys, d, place), keys, place);
                                      Value product = arith::MulFOp::create(b, q, k);
                                      return {arith::AddFOp::create(b, sum[0], product)};
                                    })[0];
@@ -207,7 +244,7 @@ private:
     Value query = rowOf(rows, op.getQuery(), row);
     Value count = add(position, constant(1));
     int64_t sharing = op.getHeads() / op.getKvHeads(), headDim = cache.getHeadDim();
-    int64_t stride = kernel.getRowStrides().back();
+    int64_t stride = kernel.getRowStrides()[kernel.getBody().getNumArguments()];
     Value output = address(b, frame.writeBuffer(0), row,
                            (stride ? stride : int64_t(op.getHeads()) * headDim) * 4);
     loop(b, constant(0), constant(sharing), 1, [&](Value share) {
@@ -218,9 +255,9 @@ private:
         Value total = loop(b, constant(0), count, 1, ValueRange{frame.constantF32(0)},
                            [&](Value position, ValueRange carried) -> SmallVector<Value> {
                              Value weight = load(b, b.getF32Type(), scoreAddress(position), 4);
-                             Value source = page(slot, position);
-                             Value v =
-                                 loadCached(valueAddress(source, kvHead, d, placeInPage(position)));
+                             Value values = valuesOf(page(slot, position), kvHead);
+                             Value place = placeInPage(position);
+                             Value v = loadCached(valueAddress(values, d, place), values, place);
                              Value product = arith::MulFOp::create(b, weight, v);
                              return {arith::AddFOp::create(b, carried[0], product)};
                            })[0];

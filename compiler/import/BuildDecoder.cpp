@@ -77,11 +77,22 @@ private:
     return dim(Blocks) * options.pageSize - dim(Blocks).floorDiv(getBlocks()) * excess;
   }
 
+  Type cacheElementType() {
+    switch (options.cache) {
+    case CacheElement::F32:
+      return b.getF32Type();
+    case CacheElement::F16:
+      return b.getF16Type();
+    case CacheElement::Q8:
+      return b.getI8Type();
+    }
+    llvm_unreachable("all elements are listed");
+  }
+
   FuncOp declareFunction() {
     Type i32 = b.getI32Type();
     auto cache = CacheType::get(b.getContext(), config.layers, config.kvHeads, config.headDim,
-                                options.pageSize, symbol(Pages),
-                                options.cacheF16 ? Type(b.getF16Type()) : Type(b.getF32Type()));
+                                options.pageSize, symbol(Pages), cacheElementType());
     auto table =
         RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, i32,
                               DimsAttr::get(b.getContext(), {symbol(Slots), symbol(Blocks)}));

@@ -9,11 +9,14 @@
 
 namespace kiln {
 
+/// Elements of the KV cache: Q8 is 8-bit codes with a scale per position and kv head.
+enum class CacheElement { F32, F16, Q8 };
+
 struct ImportOptions {
   int64_t maxTokens = 512;              // tokens of one call; at most the context
   int64_t pageSize = 64;                // positions of one page of the KV cache
   std::optional<int64_t> contextLength; // shorter than the model's own
-  bool cacheF16 = false;                // elements of the KV cache: f16 or f32
+  CacheElement cache = CacheElement::F32;
 };
 
 /// Imports the Hugging Face folder at `folder`: config.json, model.safetensors (or shards), and

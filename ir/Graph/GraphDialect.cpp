@@ -52,10 +52,22 @@ LogicalResult StoredAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
   return success();
 }
 
-int64_t CacheType::getLayerPageBytes() const {
-  return 2 * getKvHeads() * getHeadDim() * getPageSize() *
-         getElementType().getIntOrFloatBitWidth() / 8;
+LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t layers,
+                                int64_t kvHeads, int64_t headDim, int64_t pageSize,
+                                FlatSymbolRefAttr, Type element) {
+  if (!element.isF32() && !element.isF16() && !element.isSignlessInteger(8))
+    return emitError() << "a cache holds f32, f16 or i8, not " << element;
+  if (layers <= 0 || kvHeads <= 0 || headDim <= 0 || pageSize <= 0)
+    return emitError() << "a cache has no extent that is not positive";
+  return success();
 }
+
+bool CacheType::hasScales() const { return getElementType().isInteger(8); }
+int64_t CacheType::getElementBytes() const { return getElementType().getIntOrFloatBitWidth() / 8; }
+int64_t CacheType::getHeadPageBytes() const {
+  return getPageSize() * (getHeadDim() * getElementBytes() + (hasScales() ? 4 : 0));
+}
+int64_t CacheType::getLayerPageBytes() const { return 2 * getKvHeads() * getHeadPageBytes(); }
 
 DimsAttr graph::getDims(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);

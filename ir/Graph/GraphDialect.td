@@ -79,7 +79,9 @@ def Graph_CacheType : Graph_Type<"Cache", "cache"> {
     Memory: `[layer][page][key, value]` where a page of keys is `[kv_head][head_dim][page_size]` (positions
     contiguous, so that scores of neighbouring positions fill a vector) and a page of values
     `[kv_head][page_size][head_dim]`. `pages` is the dim that counts the pool's pages. Elements
-    are `f32` or `f16`.
+    are `f32`, `f16`, or `i8`: codes with a scale of their own for each position and kv head, value =
+    code * scale, scale = max|x| / 127. The scales, f32 `[page_size]`, follow each head's codes:
+    `[kv_head][codes, scales]`.
   }];
   let parameters = (ins "int64_t":$layers, "int64_t":$kvHeads, "int64_t":$headDim,
       "int64_t":$pageSize, "::mlir::FlatSymbolRefAttr":$pages, "::mlir::Type":$elementType);
@@ -87,9 +89,14 @@ def Graph_CacheType : Graph_Type<"Cache", "cache"> {
     `<` `layers` `=` $layers `,` `kv_heads` `=` $kvHeads `,` `head_dim` `=` $headDim `,`
         `page_size` `=` $pageSize `,` `pages` `=` $pages `,` $elementType `>`
   }];
+  let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Bytes of one layer's page: keys and values of all heads.
     int64_t getLayerPageBytes() const;
+    /// Bytes of a page of keys, or of values, of one head, with their scales.
+    int64_t getHeadPageBytes() const;
+    int64_t getElementBytes() const;
+    bool hasScales() const;
   }];
 }
 

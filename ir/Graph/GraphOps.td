@@ -206,6 +206,16 @@ def Graph_AttentionOp : Graph_ComputeOp<"attention", [MemoryEffects<[MemRead, Me
   let hasVerifier = 1;
 }
 
+def Graph_WorkspaceOp : Graph_Op<"workspace", []> {
+  let summary = "Memory that the workers of a kernel share during a launch; holds nothing at first";
+  let description = [{
+    Added by form-kernels as a last result of kernels around attention, for states of segments of the
+    context. An emitter may use it or not; nobody reads it afterwards.
+  }];
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
 def Graph_SliceOp : Graph_ComputeOp<"slice", [Pure]> {
   let summary = "Columns offset .. offset+size of x [n, d] -> [n, size]";
   let arguments = (ins AnyRankedTensor:$input, I64Attr:$offset, I64Attr:$size);

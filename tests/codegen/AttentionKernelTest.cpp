@@ -1,5 +1,5 @@
 // The reference attention against a direct computation on unpaged keys and values: sequences of
-// different lengths in one batch, prefill then decode, pages out of order, both cache formats.
+// different lengths in one batch, prefill then decode, pages out of order, all cache formats.
 #include "KernelHarness.h"
 #include "codegen/reference/Reference.h"
 #include <cmath>
@@ -14,7 +14,7 @@ constexpr int64_t heads = 6, kvHeads = 3, dim = 10, pageSize = 8, pages = 7, slo
 constexpr int64_t width = (heads + 2 * kvHeads) * dim; // q, k, v side by side
 
 struct AttentionCase : testing::TestWithParam<const char *> {};
-INSTANTIATE_TEST_SUITE_P(Caches, AttentionCase, testing::Values("f32", "f16"));
+INSTANTIATE_TEST_SUITE_P(Caches, AttentionCase, testing::Values("f32", "f16", "i8"));
 
 /// Keys and values of one sequence as the cache holds them.
 struct Sequence {
@@ -24,7 +24,7 @@ struct Sequence {
 } // namespace
 
 TEST_P(AttentionCase, AttendsToItsOwnSequence) {
-  bool halves = std::string(GetParam()) == "f16";
+  bool halves = std::string(GetParam()) == "f16", codes = std::string(GetParam()) == "i8";
   auto type = [](int64_t size) {
     return "tensor<?x" + std::to_string(size) + "xf32, #graph.dims<@n>>";
   };
@@ -52,7 +52,7 @@ TEST_P(AttentionCase, AttendsToItsOwnSequence) {
   Buffer<int32_t> blockTable(slots * columns);
   int32_t tableValues[] = {4, 1, 6, 0, 5, 2};
   std::memcpy(blockTable.data(), tableValues, sizeof tableValues);
-  Buffer<uint8_t> pool(pages * 2 * kvHeads * dim * pageSize * (halves ? 2 : 4));
+  Buffer<uint8_t> pool(pages * 2 * kvHeads * pageSize * (codes ? dim + 4 : dim * (halves ? 2 : 4)));
   Sequence sequences[slots];
   unsigned seed = 20;
 
@@ -82,17 +82,30 @@ TEST_P(AttentionCase, AttendsToItsOwnSequence) {
       }
       return head;
     };
-    auto stored = [&](float value) { return halves ? halfValue(halfBits(value)) : value; };
+    // A head's elements as the cache holds them.
+    auto stored = [&](std::vector<float> head) {
+      float peak = 0;
+      for (float value : head)
+        peak = std::max(peak, std::abs(value));
+      for (float &value : head) {
+        if (halves)
+          value = halfValue(halfBits(value));
+        if (codes)
+          value = std::nearbyint(value * (127 / peak)) * (peak / 127);
+      }
+      return head;
+    };
     for (int64_t row = 0; row < rows; ++row) {
       Sequence &sequence = sequences[slotOf[row]];
       positions[row] = int32_t(sequence.keys.size());
       slotIds[row] = slotOf[row];
       std::vector<float> keys, values;
       for (int64_t head = 0; head < kvHeads; ++head) {
-        for (float value : rotate(x.data() + row * 128 + 60 + head * dim, positions[row]))
-          keys.push_back(stored(value));
-        for (int64_t i = 0; i < dim; ++i)
-          values.push_back(stored(x[row * 128 + 90 + head * dim + i]));
+        const float *value = x.data() + row * 128 + 90 + head * dim;
+        for (float element : stored(rotate(x.data() + row * 128 + 60 + head * dim, positions[row])))
+          keys.push_back(element);
+        for (float element : stored({value, value + dim}))
+          values.push_back(element);
       }
       sequence.keys.push_back(keys);
       sequence.values.push_back(values);
@@ -118,8 +131,12 @@ TEST_P(AttentionCase, AttendsToItsOwnSequence) {
           double expected = 0;
           for (int64_t p = 0; p <= positions[row]; ++p)
             expected += weights[p] / sum * sequence.values[p][offset + i];
-          // A rounded-up key may be the neighbouring half; 1e-3 of one key is 3e-4 of a weight.
-          EXPECT_NEAR(out[row * 64 + head * dim + i], expected, halves ? 1e-4 : 2e-6)
+          // A rounded-up key may be the neighbouring half; 1e-3 of one key is 3e-4 of a weight. For
+          // a code it is 8e-3 of the largest.
+          EXPECT_NEAR(out[row * 64 + head * dim + i], expected,
+                      codes    ? 2e-3
+                      : halves ? 1e-4
+                               : 2e-6)
               << "row " << row << " head " << head;
         }
       }

@@ -88,6 +88,7 @@ void Kernel::compile(const KernelEmitter &emitter, const std::string &text) {
   ASSERT_TRUE(function);
   items = image.kernels.front().items;
   scratchBytes = image.kernels.front().scratchBytes;
+  counters = size_t(image.kernels.front().counters);
 }
 
 Kernel::~Kernel() {
@@ -114,11 +115,15 @@ void Kernel::run(const std::vector<void *> &buffers, const std::vector<int64_t> 
   constexpr int64_t fence = 256;
   Buffer<uint8_t> scratch(bytes + fence);
   std::memset(scratch.data(), 0xa5, scratch.size());
-  int64_t middle = (count + 1) / 2;
+  std::vector<uint32_t> words(counters + 1);
+  int64_t middle = (count + 1) / 2, range = 0;
   for (auto [begin, end] : {std::pair(middle, count), std::pair(int64_t(0), middle)}) {
-    kiln_kernel_args args{buffers.data(), dims.data(), scratch.data(), begin, end};
+    kiln_kernel_args args{buffers.data(), dims.data(), scratch.data(), begin, end,
+                          range++,        words.data()};
     function(&args);
   }
+  for (uint32_t word : words)
+    ASSERT_EQ(word, 0u) << "a counter is left";
   for (int64_t i = 0; i < fence; ++i)
     ASSERT_EQ(scratch[bytes + i], 0xa5) << "wrote past its scratch of " << bytes << " bytes";
 }

@@ -65,6 +65,7 @@ private:
   std::string reason;
   std::shared_ptr<void> context;
   mlir::AffineMap items, scratchBytes;
+  size_t counters = 0;
 };
 
 /// A matrix of random values in a format of ir/Formats.def, packed as "panel16".

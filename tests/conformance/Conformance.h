@@ -18,6 +18,7 @@ struct Call {
     size_t buffer;
     int64_t columns, stride;
     bool half = false;
+    bool nan = false; // holds NaN where nothing was written, in the reference too
   };
   std::vector<Result> results;
 };
@@ -31,6 +32,8 @@ struct ConformanceCase {
   /// Relative RMS error allowed where activations are rounded to 8 bits on the way; 0 where nothing
   /// may be.
   double roundingBound = 0;
+  /// Rows from which a matrix unit may take row 0; 0: the unit's own minimum.
+  int64_t manyRows = 0;
 };
 
 std::vector<ConformanceCase> contractionCases();

@@ -120,13 +120,25 @@ bool TargetImage::runHere(Call &call, int64_t items, int64_t scratchBytes) {
   std::vector<void *> buffers;
   for (Buffer<uint8_t> &buffer : call.buffers)
     buffers.push_back(buffer.data());
-  // Three ranges, out of order, as workers might take them.
-  int64_t cuts[] = {0, items / 3, items - items / 4, items};
+  // Three ranges, out of order, as two workers might take them.
+  std::vector<uint32_t> counters(size_t(image.kernels.front().counters) + 1);
+  Buffer<uint8_t> otherScratch(scratch);
+  int64_t cuts[] = {0, items / 3, items - items / 4, items}, range = 0;
   for (int i : {1, 2, 0}) {
-    kiln_kernel_args args{buffers.data(), call.dims.data(), scratch.data(), cuts[i], cuts[i + 1], 0, nullptr};
-    if (cuts[i] < cuts[i + 1])
+    kiln_kernel_args args{
+        buffers.data(), call.dims.data(), i == 2 ? otherScratch.data() : scratch.data(),
+        cuts[i],        cuts[i + 1],      i == 2 ? 0 : range,
+        counters.data()};
+    if (cuts[i] < cuts[i + 1]) {
       function(&args);
+      range += i != 2;
+    }
   }
+  for (uint32_t counter : counters)
+    if (counter) {
+      text = "a counter is left at " + std::to_string(counter);
+      return false;
+    }
   for (int64_t i = 0; i < fence; ++i)
     if (scratch[size_t(scratchBytes + i)] != 0xa5) {
       text = "wrote past its scratch of " + std::to_string(scratchBytes) + " bytes";

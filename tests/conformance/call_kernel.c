@@ -50,9 +50,10 @@ int main(int argc, char **argv) {
     if (fread(buffers[i], 1, sizes[i], file) != sizes[i])
       return 3;
   }
+  static uint32_t counters[4096];
   int64_t middle = (items + 1) / 2;
-  kiln_kernel_args later = {buffers, dims, scratch, middle, items};
-  kiln_kernel_args first = {buffers, dims, scratch, 0, middle};
+  kiln_kernel_args later = {buffers, dims, scratch, middle, items, 0, counters};
+  kiln_kernel_args first = {buffers, dims, scratch, 0, middle, 1, counters};
   kernel(&later);
   kernel(&first);
   for (uint64_t i = 0; i < count; ++i)

@@ -45,15 +45,18 @@ graph.func @f(%x: !x {graph.name = "x", graph.index_limit = affine_map<()[n] -> 
 
 // -----
 
-// Attentions of two layers share a kernel: the layer is in the launch. Reads come in order of use.
+// Attentions of two layers share a kernel: the layer is in the launch. Reads come in order of use; the last
+// write is a workspace.
 !i = tensor<?xi32, #graph.dims<@n>>
 !t = tensor<?x?xi32, #graph.dims<@n, @n>>
 !x = tensor<?x4xf32, #graph.dims<@n>>
 !c = !graph.cache<layers = 2, kv_heads = 1, head_dim = 4, page_size = 64, pages = @n, f32>
 // CHECK: exec.launch @attention_1x4(%[[X:[0-9]+]], %[[P:[0-9]+]], %{{[0-9]+}}, %{{[0-9]+}} {{.*}}) -> {{.*}} {layers = array<i64: 0>}
 // CHECK: exec.launch @attention_1x4{{.*}} {layers = array<i64: 1>}
-// CHECK: exec.kernel @attention_1x4 dims ["n"] strides [4, 1, 0, 0, 4]
+// CHECK: exec.kernel @attention_1x4 dims ["n"] strides [4, 1, 0, 0, 4, 48]
 // CHECK: layer = 0
+// CHECK: %[[W:.*]] = graph.workspace : tensor<?x48xf32, #graph.dims<@n>>
+// CHECK: graph.yield %{{.*}}, %[[W]]
 // CHECK-NOT: exec.kernel
 graph.dim @n in [1, 8]
 graph.func @f(%x: !x {graph.name = "x"}, %p: !i {graph.name = "p"}, %t: !t {graph.name = "t"}, %c: !c {graph.name = "c"}) -> (!x, !x) {

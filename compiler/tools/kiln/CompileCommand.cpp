@@ -95,6 +95,8 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("--quant", o.quant, "Weights: auto, none, q8 or q4")->capture_default_str();
   command->add_option("--quant-override", o.overrides,
                       "GLOB=FORMAT: the format of weights whose name matches; may be repeated");
+  command->add_option("--kv-cache", o.kvCache, "Elements of the KV cache: auto, f32, f16 or q8")
+      ->capture_default_str();
   command->add_option("--context", o.contextLength, "Context length; default: the model's");
   command->add_option("--max-tokens", o.maxTokens, "Most tokens of one call")
       ->capture_default_str()
