@@ -153,30 +153,20 @@ static void addWidenedGroup(ImplicitLocOpBuilder &b, const DotRequest &request,
     sums[r] = math::FmaOp::create(b, partial[r], scales, sums[r]);
 }
 
-using AddGroup = llvm::function_ref<void(Value panel, Value group, MutableArrayRef<Value> sums)>;
-
-/// The loop over groups of 32, panels side by side.
-static SmallVector<Value> loopOverGroups(ImplicitLocOpBuilder &b, const DotRequest &request,
-                                         int64_t groups, AddGroup addGroup) {
-  return loop(b, i64(b, 0), i64(b, groups), 1,
-              zeroAccumulators(b, request.rowCount * request.panels.size()),
-              [&](Value group, ValueRange carried) {
-                SmallVector<Value> sums(carried);
-                for (auto [p, panel] : llvm::enumerate(request.panels))
-                  addGroup(panel, group,
-                           MutableArrayRef(sums).slice(p * request.rowCount, request.rowCount));
-                return sums;
-              });
-}
-
 static SmallVector<Value> emitWidenedDot(ImplicitLocOpBuilder &b, const DotRequest &request) {
   if (request.layout.getFormat().kind == FormatKind::Float)
     return emitFloatDot(b, request);
   PreparedRows rows(RowKind::F32, request.layout);
-  return loopOverGroups(b, request, rows.groups,
-                        [&](Value panel, Value group, MutableArrayRef<Value> sums) {
-                          addWidenedGroup(b, request, rows, panel, group, sums);
-                        });
+  size_t count = size_t(request.rowCount);
+  return loop(b, i64(b, 0), i64(b, rows.groups), 1,
+              zeroAccumulators(b, int64_t(count * request.panels.size())),
+              [&](Value group, ValueRange carried) {
+                SmallVector<Value> sums(carried);
+                for (auto [p, panel] : llvm::enumerate(request.panels))
+                  addWidenedGroup(b, request, rows, panel, group,
+                                  MutableArrayRef(sums).slice(p * count, count));
+                return sums;
+              });
 }
 
 static std::optional<std::string> acceptEverything(const Format &, const Target &) {
@@ -187,45 +177,151 @@ const DotStrategy kiln::fmaDot = {"fma", RowKind::F32, false, acceptEverything, 
 
 // ---- Integers -------------------------------------------------------------------------------
 
-/// Codes minus zero as signed bytes, four at once: exact because no byte borrows.
-static void makeSigned(ImplicitLocOpBuilder &b, MutableArrayRef<Value> codes, int64_t zero) {
-  VectorType bytes = vectorOf(lanes * 4, b.getI8Type());
-  Value splat = splatConstant(b, bytes, double(int8_t(zero)));
-  for (Value &code : codes) {
-    Type type = code.getType();
-    Value split = vector::BitCastOp::create(b, bytes, code);
-    code = vector::BitCastOp::create(b, type, arith::SubIOp::create(b, split, splat));
+namespace {
+
+/// The loop of an integer dot product in registers of the target's width: a panel's 16 outputs are
+/// `parts` registers. A code vector meets all rows before the next is loaded, so that sums and one
+/// or two codes are all that lives at a time.
+class GroupedIntegerDot {
+public:
+  GroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request, bool unsignedWeights,
+                    QuadDot dot)
+      : b(b), request(request), format(request.layout.getFormat()),
+        rows(RowKind::Int8, request.layout), unsignedWeights(unsignedWeights), dot(dot),
+        width(std::min<int64_t>(lanes, request.vectorBits / 32)), parts(lanes / width),
+        intType(vectorOf(width, b.getI32Type())), f32Type(vectorOf(width, b.getF32Type())) {}
+
+  SmallVector<Value> emit() {
+    int64_t perPanel = request.rowCount * parts;
+    SmallVector<Value> rowsFor;
+    for (size_t i = 0; i < request.panels.size() * parts; ++i)
+      rowsFor.push_back(i == 0 ? request.rows : anotherName(request.rows));
+    SmallVector<Value> initial(request.panels.size() * perPanel, splatConstant(b, f32Type, 0));
+    SmallVector<Value> sums =
+        loop(b, i64(b, 0), i64(b, rows.groups), 1, initial, [&](Value group, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          fetchUpcoming(group);
+          for (auto [p, panel] : llvm::enumerate(request.panels))
+            for (int64_t part = 0; part < parts; ++part)
+              addGroup(rowsFor[p * parts + part], panel, group, part,
+                       MutableArrayRef(next).drop_front(p * perPanel));
+          return next;
+        });
+    return joinParts(sums);
   }
-}
+
+private:
+  /// Adds a group's products to the sums of one part: sums[row * parts + part].
+  void addGroup(Value rowsBase, Value panel, Value group, int64_t part,
+                MutableArrayRef<Value> sums) {
+    base = rowsBase;
+    SmallVector<Value> partial;
+    for (int64_t r = 0; r < request.rowCount; ++r)
+      partial.push_back(unsignedWeights
+                            ? loadSplat(b, b.getI32Type(), ofRow(r, group, 4, rows.offsets), width)
+                            : splatConstant(b, intType, 0));
+    bool nibbles = format.bits == 4;
+    Value mask = splatConstant(b, intType, 0x0f0f0f0f), four = splatConstant(b, intType, 4);
+    for (int64_t quad = 0; quad < (nibbles ? 4 : 8); ++quad) {
+      Value line = address(b, panel, group, nibbles ? 256 : 512, quad * 64);
+      Value codes = loadPart(intType, line, part, width * 4);
+      if (!nibbles) {
+        addQuad(codes, group, quad, partial);
+        continue;
+      }
+      addQuad(arith::AndIOp::create(b, codes, mask), group, quad, partial);
+      Value high = arith::AndIOp::create(b, arith::ShRUIOp::create(b, codes, four), mask);
+      addQuad(high, group, quad + 4, partial);
+    }
+    Value halves =
+        loadPart(vectorOf(width, b.getF16Type()),
+                 address(b, panel, group, 32, request.layout.scalesOffset()), part, width * 2);
+    Value scales = arith::ExtFOp::create(b, f32Type, halves);
+    for (int64_t r = 0; r < request.rowCount; ++r) {
+      Value scale = arith::MulFOp::create(
+          b, scales, loadSplat(b, b.getF32Type(), ofRow(r, group, 4, rows.scales), width));
+      Value &sum = sums[r * parts + part];
+      sum = math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, partial[r]), scale, sum);
+    }
+  }
+
+  /// Adds the products of one code vector with each row's activations.
+  void addQuad(Value codes, Value group, int64_t quad, MutableArrayRef<Value> partial) {
+    if (!unsignedWeights) {
+      // Codes minus zero as signed bytes, four at once: exact because no byte borrows.
+      VectorType bytes = vectorOf(width * 4, b.getI8Type());
+      Value zero = splatConstant(b, bytes, double(int8_t(format.zero)));
+      Value split = vector::BitCastOp::create(b, bytes, codes);
+      codes = vector::BitCastOp::create(b, intType, arith::SubIOp::create(b, split, zero));
+    }
+    for (int64_t r = 0; r < request.rowCount; ++r)
+      partial[r] =
+          dot(b, partial[r], codes, load(b, b.getI32Type(), ofRow(r, group, 32, quad * 4), 4));
+  }
+
+  /// Part of a line of weights; the first part asks for the line that comes later.
+  Value loadPart(Type type, Value line, int64_t part, int64_t partBytes) {
+    if (part == 0 && request.upcoming.empty())
+      return loadWeights(b, type, line, partBytes);
+    return load(b, type, address(b, line, part * partBytes), partBytes);
+  }
+
+  /// A group's share of the upcoming panels: as many bytes as there are panels, evenly from all.
+  void fetchUpcoming(Value group) {
+    int64_t groupBytes = format.bits * 64, share = groupBytes / request.shares;
+    for (auto [i, panel] : llvm::enumerate(request.upcoming)) {
+      int64_t start = request.share * rows.groups * share;
+      for (int64_t at = 0; at < share; at += 64)
+        prefetch(address(b, panel, group, share, start + at));
+      if (int64_t(i) % request.shares == request.share)
+        prefetch(address(b, panel, group, 32, request.layout.scalesOffset()));
+    }
+  }
+
+  void prefetch(Value line) { LLVM::Prefetch::create(b, line, /*rw=*/0, /*hint=*/2, /*cache=*/1); }
+
+  /// The same address, which the optimizer cannot know: activations are then loaded again for each
+  /// panel, as operands of the products, instead of being kept in more registers than there are.
+  Value anotherName(Value pointer) {
+    return LLVM::InlineAsmOp::create(b, pointer.getType(), pointer, "", "=r,0",
+                                     /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                     LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+        .getResult(0);
+  }
+
+  /// Address in prepared row r: base of the row + offset + group * scale.
+  Value ofRow(int64_t r, Value group, int64_t scale, int64_t offset) {
+    return address(b, base, group, scale, r * rows.stride + offset);
+  }
+
+  SmallVector<Value> joinParts(ArrayRef<Value> sums) {
+    if (parts == 1)
+      return SmallVector<Value>(sums);
+    SmallVector<Value> joined;
+    for (; !sums.empty(); sums = sums.drop_front(parts)) {
+      Value whole = splatConstant(b, vectorOf(lanes, b.getF32Type()), 0);
+      for (int64_t part = 0; part < parts; ++part)
+        whole = vector::InsertStridedSliceOp::create(
+            b, sums[part], whole, ArrayRef<int64_t>{part * width}, ArrayRef<int64_t>{1});
+      joined.push_back(whole);
+    }
+    return joined;
+  }
+
+  ImplicitLocOpBuilder &b;
+  const DotRequest &request;
+  const Format &format;
+  PreparedRows rows;
+  bool unsignedWeights;
+  QuadDot dot;
+  int64_t width, parts; // i32 lanes of a register; registers of a panel's 16 outputs
+  VectorType intType, f32Type;
+  Value base; // the first prepared row, by the name of the panel at hand
+};
+
+} // namespace
 
 SmallVector<Value> kiln::emitGroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request,
                                                bool unsignedWeights, QuadDot dot) {
-  PreparedRows rows(RowKind::Int8, request.layout);
-  const Format &format = request.layout.getFormat();
-  VectorType intType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
-  Type i32 = b.getI32Type();
-  auto addGroup = [&](Value panel, Value group, MutableArrayRef<Value> sums) {
-    SmallVector<Value> codes = loadCodes(b, format, panel, group);
-    if (!unsignedWeights)
-      makeSigned(b, codes, format.zero);
-    Value scales = loadScales(b, request.layout, panel, group);
-    for (int64_t r = 0; r < request.rowCount; ++r) {
-      int64_t row = r * rows.stride;
-      Value sum =
-          unsignedWeights
-              ? loadSplat(b, i32, address(b, request.rows, group, 4, row + rows.offsets), lanes)
-              : splatConstant(b, intType, 0);
-      for (auto [quad, code] : llvm::enumerate(codes)) {
-        Value activations =
-            load(b, i32, address(b, request.rows, group, 32, row + int64_t(quad) * 4), 4);
-        sum = dot(b, sum, code, activations);
-      }
-      Value scale = arith::MulFOp::create(
-          b, scales,
-          loadSplat(b, b.getF32Type(), address(b, request.rows, group, 4, row + rows.scales),
-                    lanes));
-      sums[r] = math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, sum), scale, sums[r]);
-    }
-  };
-  return loopOverGroups(b, request, rows.groups, addGroup);
+  return GroupedIntegerDot(b, request, unsignedWeights, dot).emit();
 }

@@ -34,12 +34,18 @@ struct PreparedRows {
 
 /// Dot products of `rowCount` prepared rows with the 16 rows of each of a few panels. The panels
 /// are walked side by side: each is one more sequential stream, and memory gives more to several.
+/// Where registers do not suffice for that, panels are walked one after the other, and what is
+/// fetched meanwhile for later is walked side by side instead: `upcoming`.
 struct DotRequest {
   mlir::Value rows; // address of the first prepared row
   int64_t rowCount;
   llvm::SmallVector<mlir::Value> panels; // addresses
   const PanelLayout &layout;
   unsigned vectorBits; // the target's
+  /// Panels to fetch into the second-level cache, and which of `shares` equal parts of each this
+  /// request should fetch. None: the lines that this request itself will need are asked for.
+  llvm::SmallVector<mlir::Value> upcoming = {};
+  int64_t share = 0, shares = 1;
 };
 
 struct DotStrategy {
@@ -58,8 +64,8 @@ struct DotStrategy {
 extern const DotStrategy fmaDot;
 
 /// The skeleton of an integer dot product: for each group of 32, `dot` adds the products of eight
-/// code vectors (vector<16xi32>, four 8-bit codes of one output per lane) with eight activation
-/// quads (i32 scalars, four i8 codes) to a vector<16xi32>; the sum is scaled and added in f32.
+/// code vectors (a register of i32, four 8-bit codes of one output per lane) with eight activation
+/// quads (i32 scalars, four i8 codes) to a register of i32; the sum is scaled and added in f32.
 using QuadDot = mlir::Value (*)(mlir::ImplicitLocOpBuilder &b, mlir::Value sum, mlir::Value codes,
                                 mlir::Value activations);
 llvm::SmallVector<mlir::Value> emitGroupedIntegerDot(mlir::ImplicitLocOpBuilder &b,

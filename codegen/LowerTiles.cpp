@@ -86,10 +86,12 @@ LogicalResult TileLowering::lower(Operation *op) {
   return success();
 }
 
-/// How many panels are multiplied side by side, so that their sums take half of the registers.
-static size_t panelsAtOnce(int64_t rows, unsigned vectorBits) {
-  int64_t registersPerSum = lanes * 32 / vectorBits, registers = vectorBits >= 512 ? 32 : 16;
-  return size_t(std::max<int64_t>(1, registers / 2 / (rows * registersPerSum)));
+/// How many panels are multiplied side by side: few enough that sums, codes and what the scheduler
+/// loads early stay in registers.
+static size_t panelsAtOnce(int64_t rows, const Target &target) {
+  int64_t registersPerSum = std::max<int64_t>(1, lanes * 32 / target.vectorBits);
+  int64_t fitting = target.vectorRegisters / 4 / (rows * registersPerSum);
+  return size_t(std::clamp<int64_t>(fitting, 1, rows == 1 ? 4 : 2));
 }
 
 LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b) {
@@ -103,12 +105,18 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
     PreparedRows prepared(dot->rowKind, layout);
     Value rows = address(b, op.getRows(), toI64(b, op.getRow()), prepared.stride);
     int64_t count = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0);
-    size_t atOnce = panelsAtOnce(count, target.vectorBits);
-    for (size_t first = 0; first < op.getPanels().size(); first += atOnce) {
+    size_t atOnce = panelsAtOnce(count, target), all = op.getPanels().size();
+    SmallVector<Value> upcoming;
+    if (all > atOnce && op.getAhead())
+      for (Value panel : op.getPanels())
+        upcoming.push_back(address(b, panel, op.getAhead()));
+    int64_t shares = int64_t(llvm::divideCeil(all, atOnce));
+    for (size_t first = 0; first < all; first += atOnce) {
       SmallVector<Value> panels(op.getPanels().drop_front(first));
       if (panels.size() > atOnce)
         panels.truncate(atOnce);
-      Rows sums = dot->emit(b, {rows, count, panels, layout, target.vectorBits});
+      Rows sums = dot->emit(b, {rows, count, panels, layout, target.vectorBits, upcoming,
+                                int64_t(first / atOnce), shares});
       for (size_t p = 0; p < panels.size(); ++p)
         tiles[op.getResult(first + p)] =
             Rows(ArrayRef(sums).slice(p * size_t(count), size_t(count)));

@@ -24,6 +24,7 @@ struct Target {
   std::vector<std::string> requiredFeatures; // what the loader must find, artifact spelling
   uint16_t elfMachine;                       // e_machine of its images
   unsigned vectorBits;                       // widest vector the code should use
+  int64_t vectorRegisters;                   // of that width
   llvm::SmallVector<int64_t> rowTiles;       // rows a contraction computes at once, descending to 1
   int64_t rowBlock; // rows whose activations are prepared in scratch before panels pass
   llvm::ArrayRef<const KernelEmitter *> kernels; // best first, the reference last

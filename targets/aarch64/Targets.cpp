@@ -15,28 +15,16 @@ namespace kiln {
 
 // ---- sdot -----------------------------------------------------------------------------------
 
-/// Four registers of four lanes: lane i adds the products of four s8 codes and the four
-/// activations.
+/// Lane i adds the products of four s8 codes and the four activations.
 static Value dotSdot(ImplicitLocOpBuilder &b, Value sum, Value codes, Value activations) {
-  constexpr int64_t width = 4, lanes = 16;
+  constexpr int64_t width = 4;
   VectorType bytes = vectorOf(width * 4, b.getI8Type());
   Value splat = vector::BitCastOp::create(b, bytes, broadcast(b, activations, width));
-  Value result = sum;
-  for (int64_t at = 0; at < lanes; at += width) {
-    auto slice = [&](Value v) -> Value {
-      return vector::ExtractStridedSliceOp::create(b, v, ArrayRef<int64_t>{at},
-                                                   ArrayRef<int64_t>{width}, ArrayRef<int64_t>{1});
-    };
-    Value part = slice(sum);
-    Value split = vector::BitCastOp::create(b, bytes, slice(codes));
-    part = LLVM::CallIntrinsicOp::create(b, part.getType(),
-                                         b.getStringAttr("llvm.aarch64.neon.sdot.v4i32.v16i8"),
-                                         ValueRange{part, split, splat})
-               .getResult(0);
-    result = vector::InsertStridedSliceOp::create(b, part, result, ArrayRef<int64_t>{at},
-                                                  ArrayRef<int64_t>{1});
-  }
-  return result;
+  Value split = vector::BitCastOp::create(b, bytes, codes);
+  return LLVM::CallIntrinsicOp::create(b, sum.getType(),
+                                       b.getStringAttr("llvm.aarch64.neon.sdot.v4i32.v16i8"),
+                                       ValueRange{sum, split, splat})
+      .getResult(0);
 }
 
 static std::optional<std::string> refuseSdot(const Format &format, const Target &target) {
@@ -78,6 +66,7 @@ static Target makeTarget(std::string name, std::vector<std::string> features,
   target.requiredFeatures = std::move(required);
   target.elfMachine = llvm::ELF::EM_AARCH64;
   target.vectorBits = 128;
+  target.vectorRegisters = 32;
   target.rowTiles = {4, 2, 1};
   target.rowBlock = 64;
   target.kernels = kernelList();

@@ -35,6 +35,7 @@ static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
   target.cpu = std::move(cpu);
   target.elfMachine = llvm::ELF::EM_X86_64;
   target.vectorBits = vectorBits;
+  target.vectorRegisters = vectorBits >= 512 ? 32 : 16;
   target.rowTiles.assign(rowTiles.begin(), rowTiles.end());
   target.rowBlock = 64;
   target.requiredFeatures = std::move(required);
