@@ -44,11 +44,13 @@ static int64_t chooseChunkGroups(int64_t groups) {
   return llvm::divideCeil(groups, llvm::divideCeil(groups, most));
 }
 
-/// Rows whose tiles leave room in the second-level cache for the columns' two buffers.
+/// Rows whose tiles leave room in the second-level cache for the columns' two buffers. No more than
+/// suffice to hide the expansion: of fewer blocks than workers each would be prepared by several.
 static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2Bytes) {
+  constexpr int64_t mostPairs = 8;
   int64_t perPair = groups * 2 * tileBytes;
   int64_t pairs = (l2Bytes - l2Bytes / 8 - 2 * bufferBytes) / perPair;
-  return std::clamp<int64_t>(pairs, 2, 16) * pairRows;
+  return std::clamp<int64_t>(pairs, 2, mostPairs) * pairRows;
 }
 
 MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
