@@ -16,6 +16,7 @@ import cases_bench  # noqa: F401
 import cases_errors  # noqa: F401
 import cases_install  # noqa: F401
 import cases_logits  # noqa: F401
+import cases_quantized  # noqa: F401
 import cases_text  # noqa: F401
 from harness import CASES, Tools, fail_usage, run_case
 
