@@ -6,6 +6,7 @@
 #include "codegen/DotStrategy.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
+#include "codegen/VectorMath.h"
 #include "codegen/reference/VectorizeBody.h"
 #include "ir/Exec/ExecDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -188,7 +189,8 @@ LogicalResult TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
       operands.push_back(tiles[operand][r]);
-    rows.push_back(emitElementwise(b, op, operands));
+    rows.push_back(isa<graph::SiluOp>(op) ? emitSilu(b, operands.front())
+                                          : emitElementwise(b, op, operands));
     if (!rows.back())
       return failure();
   }

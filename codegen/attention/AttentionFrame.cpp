@@ -4,6 +4,7 @@
 // are n), then a polynomial in f that is exactly 1 at 0, minimax in relative error over [-1/2,
 // 1/2], and n added to its exponent.
 #include "codegen/attention/AttentionFrame.h"
+#include "codegen/VectorMath.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -121,29 +122,4 @@ Value AttentionFrame::reduceAdd(Value vector) {
   return halves(vector, [&](Value x, Value y) -> Value { return arith::AddFOp::create(b, x, y); });
 }
 
-Value AttentionFrame::exp2(Value x, int64_t degree) {
-  static constexpr double three[] = {0.6932829272228239, 0.24221095947020777, 0.05500893049241203};
-  static constexpr double four[] = {0.6931241934031539, 0.24024098611602546, 0.055906424677930326,
-                                    0.009582853038384943};
-  static constexpr double five[] = {0.6931469775990046, 0.2402224208525933, 0.05550733743473888,
-                                    0.009671512644963185, 0.0013264727131611731};
-  ArrayRef<double> coefficients = degree == 3   ? ArrayRef<double>(three)
-                                  : degree == 4 ? ArrayRef<double>(four)
-                                                : ArrayRef<double>(five);
-  auto type = cast<VectorType>(x.getType());
-  VectorType bits = type.clone(b.getI32Type());
-  Value magic = splatConstant(b, type, 0x1.8p23);
-  Value shifted = arith::AddFOp::create(b, x, magic);
-  Value rest = arith::SubFOp::create(b, x, arith::SubFOp::create(b, shifted, magic));
-  Value sum = splatConstant(b, type, coefficients.back());
-  for (double coefficient : llvm::reverse(coefficients.drop_back()))
-    sum = math::FmaOp::create(b, sum, rest, splatConstant(b, type, coefficient));
-  sum = math::FmaOp::create(b, sum, rest, splatConstant(b, type, 1));
-  Value exponent = arith::ShLIOp::create(b, arith::BitcastOp::create(b, bits, shifted),
-                                         splatConstant(b, bits, 23));
-  Value scaled = arith::BitcastOp::create(
-      b, type, arith::AddIOp::create(b, arith::BitcastOp::create(b, bits, sum), exponent));
-  Value counts =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, splatConstant(b, type, -125));
-  return arith::SelectOp::create(b, counts, scaled, splatConstant(b, type, 0));
-}
+Value AttentionFrame::exp2(Value x, int64_t degree) { return emitExp2(b, x, degree); }

@@ -1,0 +1,64 @@
+// Maths functions in a few vector instructions, without tables, divisions or branches.
+#include "codegen/VectorMath.h"
+#include "codegen/EmitSupport.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+// Rounding to an integer by adding 1.5 * 2^23 leaves that integer in the low bits, to be shifted
+// into the exponent; the polynomial for the rest, within half of zero, minimises its relative
+// error.
+Value emit::emitExp2(ImplicitLocOpBuilder &b, Value x, int64_t degree) {
+  static constexpr double three[] = {0.6932829272228239, 0.24221095947020777, 0.05500893049241203};
+  static constexpr double four[] = {0.6931241934031539, 0.24024098611602546, 0.055906424677930326,
+                                    0.009582853038384943};
+  static constexpr double five[] = {0.6931469775990046, 0.2402224208525933, 0.05550733743473888,
+                                    0.009671512644963185, 0.0013264727131611731};
+  ArrayRef<double> coefficients = degree == 3   ? ArrayRef<double>(three)
+                                  : degree == 4 ? ArrayRef<double>(four)
+                                                : ArrayRef<double>(five);
+  auto type = cast<VectorType>(x.getType());
+  VectorType bits = type.clone(b.getI32Type());
+  Value magic = splatConstant(b, type, 0x1.8p23);
+  Value shifted = arith::AddFOp::create(b, x, magic);
+  Value rest = arith::SubFOp::create(b, x, arith::SubFOp::create(b, shifted, magic));
+  Value sum = splatConstant(b, type, coefficients.back());
+  for (double coefficient : llvm::reverse(coefficients.drop_back()))
+    sum = math::FmaOp::create(b, sum, rest, splatConstant(b, type, coefficient));
+  sum = math::FmaOp::create(b, sum, rest, splatConstant(b, type, 1));
+  Value exponent = arith::ShLIOp::create(b, arith::BitcastOp::create(b, bits, shifted),
+                                         splatConstant(b, bits, 23));
+  Value scaled = arith::BitcastOp::create(
+      b, type, arith::AddIOp::create(b, arith::BitcastOp::create(b, bits, sum), exponent));
+  Value counts =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, splatConstant(b, type, -125));
+  return arith::SelectOp::create(b, counts, scaled, splatConstant(b, type, 0));
+}
+
+// Subtracting the bits from a constant is a first guess within 12 %; Newton's step y (2 - x y)
+// squares the error, and the third leaves 5e-8.
+static Value emitReciprocal(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  VectorType bits = type.clone(b.getI32Type());
+  Value guess = arith::SubIOp::create(b, splatConstant(b, bits, 0x7ef311c7),
+                                      arith::BitcastOp::create(b, bits, x));
+  Value y = arith::BitcastOp::create(b, type, guess), two = splatConstant(b, type, 2);
+  Value negated = arith::NegFOp::create(b, x);
+  for (int step = 0; step < 3; ++step)
+    y = arith::MulFOp::create(b, y, math::FmaOp::create(b, negated, y, two));
+  return y;
+}
+
+Value emit::emitSilu(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  Value turns = arith::MulFOp::create(b, x, splatConstant(b, type, -1.4426950408889634));
+  // Past 2^120 the quotient is zero as far as anybody can tell, and the guess would be denormal.
+  Value most = splatConstant(b, type, 120);
+  Value isBelow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, turns, most);
+  Value power = emitExp2(b, arith::SelectOp::create(b, isBelow, turns, most), 5);
+  Value sum = arith::AddFOp::create(b, power, splatConstant(b, type, 1));
+  return arith::MulFOp::create(b, x, emitReciprocal(b, sum));
+}
