@@ -193,6 +193,14 @@ LogicalResult ScheduleBuilder::declareOutputs() {
 }
 
 /// Elements from one row of a value's buffer to the next; 0 for weights and caches.
+/// Elements from row to row of an activation: full vectors, and never a multiple of 2 KB, at which the
+/// rows of a tile of results would meet in a few sets of the first-level cache.
+static int64_t getPaddedStride(int64_t columns) {
+  constexpr int64_t conflicting = 512; // f32
+  int64_t stride = int64_t(llvm::alignTo(columns, kRowMultiple));
+  return stride % conflicting ? stride : stride + kRowMultiple;
+}
+
 FailureOr<int64_t> ScheduleBuilder::getRowStride(Operation *op, Value value) {
   Value buffer = values.lookup(value);
   if (auto arena = buffer.getDefiningOp<exec::BufferOp>())
@@ -215,7 +223,7 @@ FailureOr<Value> ScheduleBuilder::getWrite(graph::FusedOp fused, Value result) {
   FailureOr<int64_t> elements = getRowElements(fused, type);
   if (failed(elements))
     return failure();
-  int64_t stride = type.getRank() < 2 ? *elements : int64_t(llvm::alignTo(*elements, kRowMultiple));
+  int64_t stride = type.getRank() < 2 ? *elements : getPaddedStride(*elements);
   FailureOr<AffineMap> bytes = getBytes(fused, type, stride, dims);
   if (failed(bytes))
     return failure();
