@@ -193,8 +193,8 @@ LogicalResult ScheduleBuilder::declareOutputs() {
 }
 
 /// Elements from one row of a value's buffer to the next; 0 for weights and caches.
-/// Elements from row to row of an activation: full vectors, and never a multiple of 2 KB, at which the
-/// rows of a tile of results would meet in a few sets of the first-level cache.
+/// Elements from row to row of an activation: full vectors, and never a multiple of 2 KB, at which
+/// the rows of a tile of results would meet in a few sets of the first-level cache.
 static int64_t getPaddedStride(int64_t columns) {
   constexpr int64_t conflicting = 512; // f32
   int64_t stride = int64_t(llvm::alignTo(columns, kRowMultiple));

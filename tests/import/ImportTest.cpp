@@ -89,7 +89,8 @@ TEST(Import, OptionsReachTheModule) {
   TemporaryFolder folder;
   TinyModel::llama().write(folder);
   ImportOptions options;
-  options.maxTokens = 8, options.pageSize = 16, options.contextLength = 48, options.cache = CacheElement::F16;
+  options.maxTokens = 8, options.pageSize = 16, options.contextLength = 48,
+  options.cache = CacheElement::F16;
   ImportedModule imported(folder.get(), options);
   ASSERT_TRUE(imported.module) << imported.error;
   EXPECT_EQ(
