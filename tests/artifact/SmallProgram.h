@@ -82,8 +82,9 @@ inline KernelImage smallImage(mlir::MLIRContext *context) {
   mlir::AffineExpr n = mlir::getAffineSymbolExpr(0, context);
   mlir::AffineMap rows = mlir::AffineMap::get(0, 2, n),
                   nothing = mlir::AffineMap::get(0, 2, mlir::getAffineConstantExpr(0, context));
-  image.kernels = {{"scale_rows", entry, rows, nothing, "reference", {"fast: not for rows of 64"}},
-                   {"matmul", entry, nothing, nothing, 0, "reference", {}}};
+  image.kernels = {
+      {"scale_rows", entry, rows, nothing, 0, "reference", {"fast: not for rows of 64"}},
+      {"matmul", entry, nothing, nothing, 0, "reference", {}}};
   return image;
 }
 
