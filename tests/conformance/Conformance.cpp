@@ -177,6 +177,8 @@ void TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
   std::vector<int64_t> counts = {1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 33, 64, 65, 130};
   if (!native || isReference)
     counts = {1, 9, 67};
+  else if (target.matrix)
+    counts.push_back(300); // more than a block
   // Few rows and many may go different ways, and round differently; within one way rows are alone.
   std::optional<Call> firstFew, firstMany;
   for (int64_t rows : counts) {

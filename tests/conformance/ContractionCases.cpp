@@ -156,10 +156,12 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
                    format.name.str();
       cases.push_back(std::move(made));
     };
-    Shape even{96, 128}, odd{53, 172}, small{40, 24};
+    // The deep one is more than a matrix unit's chunk of depth.
+    Shape even{96, 128}, odd{53, 172}, small{40, 24}, deep{2304, 40};
     add(plain(format, even), even);
     add(plain(format, odd), odd);
     add(plain(format, small), small);
+    add(plain(format, deep), deep);
     add(biasAndResidual(format, odd), odd);
     add(gated(format, even), even);
     add(gated(format, odd), odd);
