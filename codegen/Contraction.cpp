@@ -50,7 +50,7 @@ public:
               [&](Value first, Value count, Value number, Value from, Value to) {
                 emitRows(first, count, number, from, to);
               });
-    return code(block, panels, block * prepared.stride);
+    return code(block, panels, dot.scratchBytes + block * prepared.stride);
   }
 
   KernelCode emitWithMatrixUnit() {
@@ -77,7 +77,7 @@ public:
     };
     branch(b, few, emitFew, emitMany);
     return code(block, matrix.itemsPerBlock(),
-                std::max((fewest - 1) * prepared.stride, matrix.scratchBytes()));
+                std::max(dot.scratchBytes + (fewest - 1) * prepared.stride, matrix.scratchBytes()));
   }
 
 private:
@@ -121,7 +121,7 @@ private:
   }
 
   void emitRows(Value firstRow, Value count, Value block, Value from, Value to) {
-    Value rows = address(b, frame.scratch(), blockNumberBytes);
+    Value rows = address(b, frame.scratch(), blockNumberBytes + dot.scratchBytes);
     ifNotPrepared(block, [&] {
       emitPrepareRows(frame, k.shape.rows, prepared, dot.unsignedWeights ? k.shape.format->zero : 0,
                       firstRow, count, rows);
@@ -144,8 +144,9 @@ private:
         for (graph::MatmulOp matmul : k.shape.matmuls)
           addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
       SmallVector<Type> types(addresses.size(), type);
-      auto dots = exec::TileDotOp::create(b, types, rows, tileRow, addresses, k.shape.format->name,
-                                          dot.name, k.shape.depth);
+      auto dots = exec::TileDotOp::create(
+          b, types, rows, tileRow, address(b, frame.scratch(), blockNumberBytes), addresses,
+          k.shape.format->name, dot.name, k.shape.depth, /*ahead=*/panels * k.layout.panelBytes());
       Value row = arith::AddIOp::create(b, rowOfBlock, tileRow);
       for (int64_t i = 0; i < panels; ++i) {
         IRMapping tiles;

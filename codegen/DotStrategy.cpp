@@ -69,6 +69,27 @@ static SmallVector<Value> zeroAccumulators(ImplicitLocOpBuilder &b, int64_t coun
   return SmallVector<Value>(count, splatConstant(b, vectorOf(lanes, b.getF32Type()), 0));
 }
 
+/// As many lines for each group as there are panels at hand, evenly from all upcoming ones.
+void DotRequest::fetchUpcoming(ImplicitLocOpBuilder &b, Value group) const {
+  auto fetch = [&](Value line) {
+    LLVM::Prefetch::create(b, line, /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  };
+  int64_t part = layout.getFormat().bits * 64 / shares, start = share * layout.groupCount() * part;
+  for (auto [i, panel] : llvm::enumerate(upcoming)) {
+    for (int64_t at = 0; at < part; at += 64)
+      fetch(address(b, panel, group, part, start + at));
+    if (int64_t(i) % shares == share)
+      fetch(address(b, panel, group, 32, layout.scalesOffset()));
+  }
+}
+
+Value kiln::anotherName(ImplicitLocOpBuilder &b, Value pointer) {
+  return LLVM::InlineAsmOp::create(b, pointer.getType(), pointer, "", "=r,0",
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                   LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
 // ---- Widen to f32 ---------------------------------------------------------------------------
 
 /// The f32 weights of `count` neighbouring depths from `k`, for the float formats.
@@ -195,12 +216,12 @@ public:
     int64_t perPanel = request.rowCount * parts;
     SmallVector<Value> rowsFor;
     for (size_t i = 0; i < request.panels.size() * parts; ++i)
-      rowsFor.push_back(i == 0 ? request.rows : anotherName(request.rows));
+      rowsFor.push_back(i == 0 ? request.rows : anotherName(b, request.rows));
     SmallVector<Value> initial(request.panels.size() * perPanel, splatConstant(b, f32Type, 0));
     SmallVector<Value> sums =
         loop(b, i64(b, 0), i64(b, rows.groups), 1, initial, [&](Value group, ValueRange carried) {
           SmallVector<Value> next(carried);
-          fetchUpcoming(group);
+          request.fetchUpcoming(b, group);
           for (auto [p, panel] : llvm::enumerate(request.panels))
             for (int64_t part = 0; part < parts; ++part)
               addGroup(rowsFor[p * parts + part], panel, group, part,
@@ -264,29 +285,6 @@ private:
     if (part == 0 && request.upcoming.empty())
       return loadWeights(b, type, line, partBytes);
     return load(b, type, address(b, line, part * partBytes), partBytes);
-  }
-
-  /// A group's share of the upcoming panels: as many bytes as there are panels, evenly from all.
-  void fetchUpcoming(Value group) {
-    int64_t groupBytes = format.bits * 64, share = groupBytes / request.shares;
-    for (auto [i, panel] : llvm::enumerate(request.upcoming)) {
-      int64_t start = request.share * rows.groups * share;
-      for (int64_t at = 0; at < share; at += 64)
-        prefetch(address(b, panel, group, share, start + at));
-      if (int64_t(i) % request.shares == request.share)
-        prefetch(address(b, panel, group, 32, request.layout.scalesOffset()));
-    }
-  }
-
-  void prefetch(Value line) { LLVM::Prefetch::create(b, line, /*rw=*/0, /*hint=*/2, /*cache=*/1); }
-
-  /// The same address, which the optimizer cannot know: activations are then loaded again for each
-  /// panel, as operands of the products, instead of being kept in more registers than there are.
-  Value anotherName(Value pointer) {
-    return LLVM::InlineAsmOp::create(b, pointer.getType(), pointer, "", "=r,0",
-                                     /*has_side_effects=*/false, /*is_align_stack=*/false,
-                                     LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
-        .getResult(0);
   }
 
   /// Address in prepared row r: base of the row + offset + group * scale.

@@ -39,6 +39,7 @@ struct PreparedRows {
 struct DotRequest {
   mlir::Value rows; // address of the first prepared row
   int64_t rowCount;
+  mlir::Value scratch;                   // address of DotStrategy::scratchBytes, aligned to 64
   llvm::SmallVector<mlir::Value> panels; // addresses
   const PanelLayout &layout;
   unsigned vectorBits; // the target's
@@ -46,6 +47,10 @@ struct DotRequest {
   /// request should fetch. None: the lines that this request itself will need are asked for.
   llvm::SmallVector<mlir::Value> upcoming = {};
   int64_t share = 0, shares = 1;
+
+  /// Asks for what lies as far into this request's share of the upcoming panels as `group` (i64) is
+  /// into the panels at hand.
+  void fetchUpcoming(mlir::ImplicitLocOpBuilder &b, mlir::Value group) const;
 };
 
 struct DotStrategy {
@@ -58,7 +63,15 @@ struct DotStrategy {
   /// One vector<16xf32> per panel and row, panel by panel. Sums over depth in the same order
   /// whatever the counts, so that a row's result does not depend on its neighbours.
   llvm::SmallVector<mlir::Value> (*emit)(mlir::ImplicitLocOpBuilder &b, const DotRequest &request);
+  /// Vector registers for each sum that is carried: for itself, for codes, and for what the
+  /// scheduler loads early. Limits the panels of a request to what stays in registers.
+  int64_t registersPerSum = 4;
+  int64_t scratchBytes = 0; // a multiple of 64
 };
+
+/// The same address, which the optimizer cannot know: what is read by it for one panel is then read
+/// again for the next, as operands, instead of being kept in more registers than there are.
+mlir::Value anotherName(mlir::ImplicitLocOpBuilder &b, mlir::Value pointer);
 
 /// Works on every target and for every format: weights are widened to f32, activations stay f32.
 extern const DotStrategy fmaDot;

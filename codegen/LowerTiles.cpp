@@ -87,11 +87,10 @@ LogicalResult TileLowering::lower(Operation *op) {
   return success();
 }
 
-/// How many panels are multiplied side by side: few enough that sums, codes and what the scheduler
-/// loads early stay in registers.
-static size_t panelsAtOnce(int64_t rows, const Target &target) {
-  int64_t registersPerSum = std::max<int64_t>(1, lanes * 32 / target.vectorBits);
-  int64_t fitting = target.vectorRegisters / 4 / (rows * registersPerSum);
+/// How many panels are multiplied side by side: few enough to stay in registers.
+static size_t panelsAtOnce(int64_t rows, const DotStrategy &dot, const Target &target) {
+  int64_t parts = std::max<int64_t>(1, lanes * 32 / target.vectorBits);
+  int64_t fitting = target.vectorRegisters / dot.registersPerSum / (rows * parts);
   return size_t(std::clamp<int64_t>(fitting, 1, rows == 1 ? 4 : 2));
 }
 
@@ -106,7 +105,7 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
     PreparedRows prepared(dot->rowKind, layout);
     Value rows = address(b, op.getRows(), toI64(b, op.getRow()), prepared.stride);
     int64_t count = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0);
-    size_t atOnce = panelsAtOnce(count, target), all = op.getPanels().size();
+    size_t atOnce = panelsAtOnce(count, *dot, target), all = op.getPanels().size();
     SmallVector<Value> upcoming;
     if (all > atOnce && op.getAhead())
       for (Value panel : op.getPanels())
@@ -116,8 +115,8 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
       SmallVector<Value> panels(op.getPanels().drop_front(first));
       if (panels.size() > atOnce)
         panels.truncate(atOnce);
-      Rows sums = dot->emit(b, {rows, count, panels, layout, target.vectorBits, upcoming,
-                                int64_t(first / atOnce), shares});
+      Rows sums = dot->emit(b, {rows, count, op.getScratch(), panels, layout, target.vectorBits,
+                                upcoming, int64_t(first / atOnce), shares});
       for (size_t p = 0; p < panels.size(); ++p)
         tiles[op.getResult(first + p)] =
             Rows(ArrayRef(sums).slice(p * size_t(count), size_t(count)));

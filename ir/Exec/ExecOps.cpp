@@ -77,3 +77,10 @@ LogicalResult TileLoopOp::verify() {
     return emitOpError() << "expected one index block argument";
   return success();
 }
+
+LogicalResult TileDotOp::verify() {
+  if (getPanels().size() != getResults().size())
+    return emitOpError() << "expected a result for each of " << getPanels().size()
+                         << " panels, found " << getResults().size();
+  return success();
+}

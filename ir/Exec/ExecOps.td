@@ -151,13 +151,18 @@ def Exec_TileDotOp : Exec_Op<"tile_dot", [MemoryEffects<[MemRead]>]> {
   let description = [{
     `rows` points at prepared activations (see codegen/Contraction) and `row` is the first row of the tile;
     each of `panels` points at a panel of 16 outputs; the one that follows it in the loop around lies
-    `ahead` bytes later. `strategy` names how the target multiplies.
+    `ahead` bytes later. `strategy` names how the target multiplies; it may write as many bytes at `scratch`
+    as it asks for.
     Results: tensor<?x16xf32>, one for each panel.
   }];
-  let arguments = (ins AnyType:$rows, Index:$row, Variadic<AnyType>:$panels, StrAttr:$format,
-                       StrAttr:$strategy, I64Attr:$depth, DefaultValuedAttr<I64Attr, "0">:$ahead);
+  let arguments = (ins AnyType:$rows, Index:$row, AnyType:$scratch, Variadic<AnyType>:$panels,
+                       StrAttr:$format, StrAttr:$strategy, I64Attr:$depth, DefaultValuedAttr<I64Attr, "0">:$ahead);
   let results = (outs Variadic<AnyRankedTensor>:$results);
-  let assemblyFormat = "$rows `[` $row `]` `,` $panels $format $strategy `depth` $depth attr-dict `:` type($rows) `,` type($panels) `->` type($results)";
+  let assemblyFormat = [{
+    $rows `[` $row `]` `,` $panels `scratch` $scratch $format $strategy `depth` $depth attr-dict
+    `:` type($rows) `,` type($panels) `,` type($scratch) `->` type($results)
+  }];
+  let hasVerifier = 1;
 }
 
 def Exec_TileLoadOp : Exec_Op<"tile_load", [MemoryEffects<[MemRead]>]> {

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "targets/x86_64/AmxTiles.h"
 #include "targets/x86_64/Intrinsics.h"
 
 using namespace mlir;
@@ -50,6 +51,31 @@ static SmallVector<Value> emitVnni(ImplicitLocOpBuilder &b, const DotRequest &re
 }
 
 const DotStrategy kiln::vpdpbusdDot = {"vpdpbusd", RowKind::Int8, true, refuseVnni, emitVnni};
+
+// ---- Tiles of bytes --------------------------------------------------------------------------
+
+/// Fewer rows leave the tile unit idle for longer than they gain.
+static constexpr int64_t fewestTiledRows = 4;
+
+static std::optional<std::string> refuseTiles(const Format &format, const Target &target) {
+  if (!has(target, "amx-int8"))
+    return "the target has no tiles of bytes";
+  return refuseVnni(format, target);
+}
+
+static SmallVector<Value> emitTiles(ImplicitLocOpBuilder &b, const DotRequest &request) {
+  if (request.rowCount < fewestTiledRows)
+    return emitVnni(b, request);
+  return emitTiledIntegerDot(b, request, amxBytes);
+}
+
+const DotStrategy kiln::amxInt8Dot = {"amx-int8",
+                                      RowKind::Int8,
+                                      true,
+                                      refuseTiles,
+                                      emitTiles,
+                                      /*registersPerSum=*/2,
+                                      /*scratchBytes=*/kTiledIntegerDotScratch};
 
 // ---- vpmaddubsw -----------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ namespace kiln {
 
 /// vpdpbusd: four u8 x s8 products added to an i32 lane. AVX512-VNNI or AVX-VNNI.
 extern const DotStrategy vpdpbusdDot;
+/// The same through tiles of bytes where there are several rows: AMX-INT8.
+extern const DotStrategy amxInt8Dot;
 /// vpmaddubsw, vpmaddwd: the same sum in three instructions (six for 8-bit codes). AVX2 or
 /// AVX-512BW.
 extern const DotStrategy pmaddubswDot;

@@ -25,7 +25,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   return kernels;
 }
 
-static const DotStrategy *const dots[] = {&vpdpbusdDot, &pmaddubswDot, &fmaDot};
+static const DotStrategy *const dots[] = {&amxInt8Dot, &vpdpbusdDot, &pmaddubswDot, &fmaDot};
 
 static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
                          llvm::ArrayRef<int64_t> rowTiles, std::vector<std::string> required) {
@@ -86,9 +86,10 @@ const Target &x86_64V4Vnni() {
 const Target &sapphireRapids() {
   static const Target target = [] {
     std::vector<std::string> required = v4Features;
-    required.insert(required.end(), {"amx-bf16", "amx-tile", "avx512bf16", "avx512vnni"});
+    required.insert(required.end(),
+                    {"amx-bf16", "amx-int8", "amx-tile", "avx512bf16", "avx512vnni"});
     Target t = makeTarget("sapphirerapids", "x86-64-v4", 512, {8, 4, 2, 1}, required);
-    t.extraFeatures = {"avx512vnni", "avx512bf16", "amx-tile", "amx-bf16"};
+    t.extraFeatures = {"avx512vnni", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8"};
     t.matrix = &amxBf16;
     t.l2Bytes = 2 << 20;
     return t;

@@ -39,6 +39,6 @@ func.func @dynamic(%b: !llvm.ptr, %column: index) {
 // A target multiplies only by the strategies it has.
 func.func @strategy(%b: !llvm.ptr, %row: index) {
   // expected-error @+1 {{target x86-64-v4-vnni has no strategy 'sdot'}}
-  %v = exec.tile_dot %b[%row], %b "q8_sym_g32" "sdot" depth 64 : !llvm.ptr, !llvm.ptr -> tensor<1x16xf32>
+  %v = exec.tile_dot %b[%row], %b scratch %b "q8_sym_g32" "sdot" depth 64 : !llvm.ptr, !llvm.ptr, !llvm.ptr -> tensor<1x16xf32>
   return
 }

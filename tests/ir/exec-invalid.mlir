@@ -92,3 +92,12 @@ func.func @f(%n: index) {
   }
   return
 }
+
+// -----
+
+// Every panel has a result.
+func.func @f(%b: !llvm.ptr, %row: index) {
+  // expected-error @+1 {{expected a result for each of 2 panels, found 1}}
+  %v = exec.tile_dot %b[%row], %b, %b scratch %b "q8_sym_g32" "vpdpbusd" depth 64 : !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr -> tensor<1x16xf32>
+  return
+}

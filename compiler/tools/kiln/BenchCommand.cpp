@@ -75,7 +75,7 @@ void kiln::addBenchCommand(CLI::App &app, int &exitCode) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--depth", a->speed.depth,
-                      "Measure with that many tokens in the cache as well, as the context allows");
+                      "Measure with that many tokens in the cache as well");
   command->add_option("--repeat", a->speed.repeat, "Rounds; medians are reported")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));

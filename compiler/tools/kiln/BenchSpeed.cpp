@@ -95,7 +95,7 @@ private:
   bool openModel();
   bool measureOpening();
   bool measureMemory(SpeedRun &empty);
-  void planMeasures();
+  bool planMeasures();
   bool round(SpeedRun &empty, SpeedRun &deep, bool counted);
   bool profile(SpeedRun &empty, SpeedRun &deep);
 
@@ -148,12 +148,18 @@ bool SpeedBench::measureMemory(SpeedRun &empty) {
   return true;
 }
 
-void SpeedBench::planMeasures() {
+bool SpeedBench::planMeasures() {
   uint32_t context = lm.info.context_length;
   uint32_t generate = std::min(options.generate, std::max(1u, context - 1));
   uint32_t prompt = std::min(options.prompt, context);
   uint32_t room = context - std::min(context, std::max(prompt, generate));
-  depth = std::min(options.depth, room);
+  if (options.depth > room) {
+    problem = "--depth " + std::to_string(options.depth) + ": expected at most " +
+              std::to_string(room) + ", so that a prompt of " + std::to_string(prompt) +
+              " and decoding fit into the context of " + std::to_string(context);
+    return false;
+  }
+  depth = options.depth;
   auto addPrompt = [&](uint32_t tokens, uint32_t at) {
     result.prompts.push_back({tokens, at, result.costs.promptOperations(lm.info, tokens), 0, {}});
   };
@@ -172,6 +178,7 @@ void SpeedBench::planMeasures() {
   for (uint32_t count : {1u, 2u, 4u, 8u})
     if (count <= lm.info.chunk && 8 + count <= context)
       result.steps.push_back({count, 0, 0, 0, {}});
+  return true;
 }
 
 bool SpeedBench::round(SpeedRun &empty, SpeedRun &deep, bool counted) {
@@ -247,7 +254,8 @@ bool SpeedBench::run(const std::function<void(double)> &progress) {
   result.info = lm.info;
   result.weightBytes = result.costs.weightBytes(lm.info);
   loops = peakLoopsFor(result.costs.features, result.costs.quantized);
-  planMeasures();
+  if (!planMeasures())
+    return false;
   if (depth && (!deep.open() || !deep.append(depth)))
     return false;
   for (uint32_t i = 0; i <= options.repeat; ++i) {

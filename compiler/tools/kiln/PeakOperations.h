@@ -16,7 +16,8 @@ struct PeakLoop {
   double (*run)(long iterations); // returns the operations done
 };
 
-/// The loops that code for a device with these features may use, best first. f32 is always there.
+/// The loops that code for a device with these features may use, first the one that bounds
+/// prompts. f32 is always there.
 std::vector<PeakLoop> peakLoopsFor(const std::vector<std::string> &features, bool quantized);
 
 /// Operations per second of `threads` threads together. The loop must be one that this machine has.

@@ -51,6 +51,10 @@ SPILLS_ALLOWED = {
         "the exponentials of an epilogue's activation, eight rows at once: once per block of outputs",
     ("*", "sapphirerapids", "*_attention_*", "fma20"):
         "the exponentials that merge two segments of a context: once per segment of keys",
+    ("q8", "sapphirerapids", "*_silu_*", "tile2+fma16"):
+        "two matmuls of eight rows whose panels to come are fetched meanwhile: eight of 143 instructions",
+    ("q4", "x86-64-v4", "*", "dot64+fma8"):
+        "the same without dot products of four bytes: ten of 316 instructions, in one of the loops over panels",
     ("*", "x86-64-v4", "*", "dot128+*"):
         "eight rows of q8 without dot products of four bytes: at most eight of 510 instructions, in one of "
         "the four loops over panels",
