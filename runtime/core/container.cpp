@@ -27,6 +27,8 @@ static const char *kind_name(uint32_t kind) {
     return "weights";
   case KILN_SECTION_TOKENIZER:
     return "tokenizer";
+  case KILN_SECTION_CHAT:
+    return "chat";
   }
   return "unknown";
 }
@@ -122,12 +124,12 @@ kiln_status_t container_parse(byte_range_t file, container_t *container, kiln_er
 
   container->section_count = header.section_count;
   uint64_t end = sizeof(header) + table.size;
-  uint32_t kinds[KILN_SECTION_TOKENIZER + 1] = {};
+  uint32_t kinds[KILN_SECTION_CHAT + 1] = {};
   for (uint32_t i = 0; i < header.section_count; ++i) {
     kiln_section entry;
     if (!table.read(i * sizeof(entry), &entry))
       return fail(error, KILN_TRUNCATED, "section %u is outside the table", i);
-    if (entry.kind < KILN_SECTION_PROGRAM || entry.kind > KILN_SECTION_TOKENIZER)
+    if (entry.kind < KILN_SECTION_PROGRAM || entry.kind > KILN_SECTION_CHAT)
       return fail(error, KILN_CORRUPT, "section %u: unknown kind %" PRIu32, i, entry.kind);
     if (entry.reserved != 0)
       return fail(error, KILN_CORRUPT, "section %u: the reserved field is not zero", i);

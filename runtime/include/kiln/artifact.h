@@ -23,6 +23,7 @@ typedef enum kiln_section_kind {
   KILN_SECTION_CODE = 2,      /* ELF image; one per Program.images */
   KILN_SECTION_WEIGHTS = 3,   /* packed weights; at most one */
   KILN_SECTION_TOKENIZER = 4, /* flatbuffer, runtime/schema/tokenizer.fbs; at most one */
+  KILN_SECTION_CHAT = 5,      /* flatbuffer, runtime/schema/chat.fbs; at most one */
 } kiln_section_kind;
 
 typedef struct kiln_artifact_header {
