@@ -70,6 +70,8 @@ static llvm::Error readEntry(StringRef key, Attribute value, schema::LanguageMod
     return readInteger(key, value, model.context_length);
   if (key == "page_size")
     return readInteger(key, value, model.page_size);
+  if (key == "cache_layers")
+    return readInteger(key, value, model.cache_layers);
   if (key == "bos_token")
     return readInteger(key, value, model.bos_token);
   if (key == "eos_tokens")

@@ -134,6 +134,7 @@ static DictionaryAttr buildLanguageModel(const DecoderConfig &config,
   addInteger("vocab_size", config.vocabulary);
   addInteger("context_length", config.contextLength);
   addInteger("page_size", options.pageSize);
+  addInteger("cache_layers", config.layers);
   addInteger("bos_token", generation.bosToken);
   if (!generation.eosTokens.empty())
     model.append("eos_tokens", b.getI64ArrayAttr(generation.eosTokens));

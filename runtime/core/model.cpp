@@ -8,6 +8,7 @@
 #include "program_generated.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 namespace kiln {
 
@@ -92,6 +93,13 @@ const char *kiln_model_fact(const kiln_model_t *model, const char *key) {
 
 const char *kiln_model_target(const kiln_model_t *model) {
   return model->chosen->target()->c_str();
+}
+
+uint64_t kiln_model_fingerprint(const kiln_model_t *model) {
+  // The header was checked when the model was opened.
+  kiln_artifact_header header;
+  memcpy(&header, model->mapping.bytes.data, sizeof(header));
+  return header.table_checksum;
 }
 
 kiln_status_t kiln_model_section(const kiln_model_t *model, uint32_t kind, const void **data,
