@@ -2,20 +2,11 @@
 // vectorizes them; F16 checkpoints of billions of elements pass through here.
 #include "compiler/artifact/ConvertElements.h"
 #include "compiler/artifact/VectorVariants.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/SwapByteOrder.h"
 
 using namespace kiln;
 
 static_assert(llvm::sys::IsLittleEndianHost, "artifacts and sources are little-endian");
-
-std::optional<SourceType> kiln::parseSourceType(llvm::StringRef name) {
-  return llvm::StringSwitch<std::optional<SourceType>>(name)
-      .Case("f32", SourceType::F32)
-      .Case("f16", SourceType::F16)
-      .Case("bf16", SourceType::BF16)
-      .Default(std::nullopt);
-}
 
 template <typename Convert>
 static KILN_INLINE void convertRun(const uint8_t *__restrict source, int64_t count,

@@ -1,20 +1,14 @@
-// Element types of weight sources and their conversion to and from f32.
+// Plain float elements of weight sources and their conversion to and from f32.
 #ifndef KILN_COMPILER_ARTIFACT_CONVERTELEMENTS_H
 #define KILN_COMPILER_ARTIFACT_CONVERTELEMENTS_H
 
-#include "llvm/ADT/StringRef.h"
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 
 namespace kiln {
 
 enum class SourceType { F32, F16, BF16 };
-
-/// The type that a graph.source names: "f32", "f16" or "bf16".
-std::optional<SourceType> parseSourceType(llvm::StringRef name);
-inline int64_t elementBytes(SourceType type) { return type == SourceType::F32 ? 4 : 2; }
 
 /// Converts `count` little-endian elements at `source` (any alignment). Exact for every value;
 /// NaNs stay NaNs.

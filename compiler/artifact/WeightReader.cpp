@@ -42,20 +42,27 @@ llvm::Expected<WeightReader> WeightReader::create(graph::WeightOp weight, Source
     auto file = files.open(source.getFile());
     if (!file)
       return file.takeError();
-    std::optional<SourceType> type = parseSourceType(source.getDtype());
+    const BlockType *type = findBlockType(source.getDtype());
     if (!type)
-      return fail("{0}: expected elements of f32, f16 or bf16, found '{1}' ({2})", source.getName(),
-                  source.getDtype(), source.getFile());
+      return fail("{0}: expected elements of {1}, found '{2}' ({3})", source.getName(),
+                  listBlockTypes(), source.getDtype(), source.getFile());
     auto shape = asMatrix(source.getName(), source.getShape());
     if (!shape)
       return shape.takeError();
+    if (shape->second % type->elements != 0)
+      return fail("{0}: expected rows of whole blocks of {1} elements ({2}), found {3} ({4})",
+                  source.getName(), type->elements, type->name, shape->second, source.getFile());
+    int64_t run = source.getInterleaved();
+    if (run != 0 && (run < 2 || run % 2 != 0 || shape->first % run != 0))
+      return fail("{0}: expected rows in whole runs of {1}, found {2} ({3})", source.getName(), run,
+                  shape->first, source.getFile());
     // At most 2^48 elements of 4 bytes.
-    uint64_t bytes = uint64_t(shape->first * shape->second * elementBytes(*type));
+    uint64_t bytes = uint64_t(shape->first * shape->second / type->elements * type->bytes);
     uint64_t size = (*file)->getSize();
     if (source.getOffset() < 0 || bytes > size || uint64_t(source.getOffset()) > size - bytes)
       return fail("{0}: expected {1} bytes at offset {2}, found a file of {3} bytes ({4})",
                   source.getName(), bytes, source.getOffset(), size, source.getFile());
-    Segment segment = {*file, source.getName().str(), uint64_t(source.getOffset()), *type};
+    Segment segment = {*file, source.getName().str(), uint64_t(source.getOffset()), type, run};
     std::tie(segment.rows, segment.columns) = *shape;
     reader.segments.push_back(std::move(segment));
   }
@@ -64,6 +71,11 @@ llvm::Expected<WeightReader> WeightReader::create(graph::WeightOp weight, Source
   for (Attribute transform : weight.getTransforms()) {
     if (isa<graph::TransposeAttr>(transform)) {
       for (Segment &segment : reader.segments) {
+        if (!segment.type->isFloat() || segment.interleaved)
+          return fail("{0}: {1} cannot be transposed ({2})", segment.tensor,
+                      segment.interleaved ? llvm::StringRef("interleaved rows")
+                                          : llvm::StringRef(segment.type->name),
+                      segment.file->getName());
         std::swap(segment.row, segment.column);
         std::swap(segment.rows, segment.columns);
         segment.transposed = !segment.transposed;
@@ -79,6 +91,8 @@ llvm::Expected<WeightReader> WeightReader::create(graph::WeightOp weight, Source
                       segment.file->getName());
       }
       joined = true;
+    } else if (auto offset = dyn_cast<graph::OffsetAttr>(transform)) {
+      reader.offset += float(offset.getValue().getValueAsDouble());
     } else if (!isa<graph::ConcatAttr>(transform)) {
       return fail("{0}: unknown transform", reader.name);
     }
@@ -104,6 +118,47 @@ bool WeightReader::isTransposed() const {
   return llvm::any_of(segments, [](const Segment &segment) { return segment.transposed; });
 }
 
+const BlockType *WeightReader::getBlockType() const {
+  const BlockType *type = segments.front().type;
+  bool same = llvm::all_of(segments, [&](const Segment &segment) {
+    return segment.type == type && !segment.transposed && segment.columns == depth;
+  });
+  return same && offset == 0 ? type : nullptr;
+}
+
+int64_t WeightReader::getBlockRowBytes() const { return segments.front().bytesOf(depth); }
+
+int64_t WeightReader::Segment::rowInFile(int64_t row) const {
+  if (!interleaved)
+    return row;
+  int64_t inside = row % interleaved, half = interleaved / 2;
+  return row - inside + inside % half * 2 + inside / half;
+}
+
+llvm::Error WeightReader::readFileRows(const Segment &segment, int64_t first, int64_t count,
+                                       uint8_t *bytes) const {
+  int64_t rowBytes = segment.bytesOf(segment.columns), step = segment.interleaved ? 1 : count;
+  for (int64_t row = first; row < first + count; row += step) {
+    MutableArrayRef<uint8_t> read(bytes + (row - first) * rowBytes, size_t(step * rowBytes));
+    uint64_t at = segment.offset + uint64_t(segment.rowInFile(row) * rowBytes);
+    if (llvm::Error error = segment.file->read(at, read, segment.tensor))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error WeightReader::readBlockRows(int64_t first, int64_t count, uint8_t *bytes) const {
+  for (const Segment &segment : segments) {
+    int64_t begin = std::max(first, segment.row);
+    int64_t end = std::min(first + count, segment.row + segment.rows);
+    if (begin < end)
+      if (llvm::Error error = readFileRows(segment, begin - segment.row, end - begin,
+                                           bytes + (begin - first) * getBlockRowBytes()))
+        return error;
+  }
+  return llvm::Error::success();
+}
+
 std::string WeightReader::describePlace(int64_t row, int64_t k) const {
   for (const Segment &segment : segments) {
     int64_t r = row - segment.row, c = k - segment.column;
@@ -111,6 +166,7 @@ std::string WeightReader::describePlace(int64_t row, int64_t k) const {
       continue;
     if (segment.transposed)
       std::swap(r, c);
+    r = segment.rowInFile(r);
     return llvm::formatv("{0}[{1}, {2}] ({3})", segment.tensor, r, c, segment.file->getName());
   }
   return name;
@@ -123,27 +179,28 @@ llvm::Error WeightReader::readPieces(const Segment &segment, int64_t first, int6
   last = std::min(last, segment.row + segment.rows);
   if (first >= last || segment.columns == 0)
     return llvm::Error::success();
-  int64_t size = elementBytes(segment.type);
   auto reserve = [&](int64_t elements) {
-    scratch.bytes.resize(std::max(scratch.bytes.size(), size_t(elements * size)));
+    scratch.bytes.resize(std::max(scratch.bytes.size(), size_t(segment.bytesOf(elements))));
     scratch.values.resize(std::max(scratch.values.size(), size_t(elements)));
   };
-  auto read = [&](int64_t element, int64_t count, int64_t at) {
-    return segment.file->read(
-        segment.offset + uint64_t(element * size),
-        MutableArrayRef(scratch.bytes.data() + at * size, size_t(count * size)), segment.tensor);
+  auto convert = [&](int64_t elements) {
+    float *values = scratch.values.data();
+    segment.type->decode(scratch.bytes.data(), elements / segment.type->elements, values);
+    for (int64_t i = 0; offset != 0 && i < elements; ++i)
+      values[i] += offset;
   };
 
   if (!segment.transposed) {
     // Whole rows are contiguous. Pieces end at multiples of alignRows in the matrix.
-    int64_t wanted = std::max<int64_t>(kPieceBytes / (segment.columns * size), 1);
+    int64_t wanted = std::max<int64_t>(kPieceBytes / segment.bytesOf(segment.columns), 1);
     while (first < last) {
       int64_t end = std::min((first + wanted + alignRows - 1) / alignRows * alignRows, last);
       int64_t count = (end - first) * segment.columns;
       reserve(count);
-      if (llvm::Error error = read((first - segment.row) * segment.columns, count, 0))
+      if (llvm::Error error =
+              readFileRows(segment, first - segment.row, end - first, scratch.bytes.data()))
         return error;
-      convertToF32(segment.type, scratch.bytes.data(), count, scratch.values.data());
+      convert(count);
       place(first, segment.column, end - first, segment.columns, scratch.values.data());
       first = end;
     }
@@ -152,6 +209,12 @@ llvm::Error WeightReader::readPieces(const Segment &segment, int64_t first, int6
 
   // In the file, column c of the matrix is row c of `segment.rows` elements, of which [first, last)
   // is read; where that is all of it, many rows come with one read.
+  int64_t size = segment.type->bytes; // of an element: only floats are transposed
+  auto read = [&](int64_t element, int64_t count, int64_t at) {
+    return segment.file->read(
+        segment.offset + uint64_t(element * size),
+        MutableArrayRef(scratch.bytes.data() + at * size, size_t(count * size)), segment.tensor);
+  };
   int64_t width = last - first, step = std::max<int64_t>(kPieceBytes / (width * size), 1);
   for (int64_t column = 0; column < segment.columns; column += step) {
     int64_t count = std::min(step, segment.columns - column);
@@ -165,7 +228,7 @@ llvm::Error WeightReader::readPieces(const Segment &segment, int64_t first, int6
                 read((column + c) * segment.rows + first - segment.row, width, c * width))
           return error;
     }
-    convertToF32(segment.type, scratch.bytes.data(), count * width, scratch.values.data());
+    convert(count * width);
     place(first, segment.column + column, width, count, scratch.values.data());
   }
   return llvm::Error::success();

@@ -2,7 +2,7 @@
 #ifndef KILN_COMPILER_ARTIFACT_WEIGHTREADER_H
 #define KILN_COMPILER_ARTIFACT_WEIGHTREADER_H
 
-#include "compiler/artifact/ConvertElements.h"
+#include "compiler/artifact/BlockTypes.h"
 #include "compiler/artifact/SourceFiles.h"
 #include "ir/Graph/GraphDialect.h"
 #include <vector>
@@ -30,6 +30,15 @@ public:
   /// The tensor (and its file) that holds element (row, k), for messages.
   std::string describePlace(int64_t row, int64_t k) const;
 
+  /// The type of all sources, where their rows can be had as the files store them: one type, no
+  /// transposition, and no transform that changes values. Null otherwise.
+  const BlockType *getBlockType() const;
+  /// Bytes of a row of blocks; getBlockType() must give one.
+  int64_t getBlockRowBytes() const;
+  /// Reads rows [first, first + count) as they are stored: `bytes` becomes
+  /// [count][getBlockRowBytes()], rows in the weight's order. getBlockType() must give a type.
+  llvm::Error readBlockRows(int64_t first, int64_t count, uint8_t *bytes) const;
+
   /// Reads `count` panels of 16 rows: `values` becomes [count][depthPadded][16], zero where padded.
   llvm::Error readPanels(int64_t firstPanel, int64_t count, int64_t depthPadded, float *values,
                          ReadScratch &scratch) const;
@@ -42,11 +51,21 @@ private:
     const SourceFile *file;
     std::string tensor;
     uint64_t offset;
-    SourceType type;
+    const BlockType *type;
+    int64_t interleaved = 0;       // rows of a run (graph.source), 0: in order
     int64_t row = 0, column = 0;   // of its first element in the matrix
     int64_t rows = 0, columns = 0; // in the matrix, after transposition
     bool transposed = false;       // in the file it is [columns, rows]
+
+    /// Bytes of `elements` elements, which are whole blocks.
+    int64_t bytesOf(int64_t elements) const { return elements / type->elements * type->bytes; }
+    /// The row of the file that holds row `row` of the segment.
+    int64_t rowInFile(int64_t row) const;
   };
+
+  /// Reads rows [first, first + count) of a segment that is not transposed.
+  llvm::Error readFileRows(const Segment &segment, int64_t first, int64_t count,
+                           uint8_t *bytes) const;
 
   /// Calls place(row, column, rows, columns, values) for pieces [rows, columns] (row-major, or
   /// [columns, rows] where the segment is transposed) that cover rows [first, last).
@@ -56,6 +75,7 @@ private:
 
   std::string name;
   int64_t rows = 0, depth = 0;
+  float offset = 0; // added to every value
   std::vector<Segment> segments;
 };
 

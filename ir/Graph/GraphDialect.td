@@ -47,13 +47,21 @@ def Graph_StoredAttr
 def Graph_SourceAttr : Graph_Attr<"Source", "source"> {
   let summary = "Where a weight's values come from: a byte range of a file";
   let description = [{
-    `dtype` is the file's element type ("f32", "f16", "bf16"), `shape` its shape in the file,
-    row-major; `offset` is in bytes from the start of the file; `name` is the tensor's name there.
+    `dtype` is the file's element type (compiler/artifact/BlockTypes.def: "f32", "bf16",
+    "gguf.q4_k"), `shape` its shape in the file, row-major; `offset` is in bytes from the start of
+    the file; `name` is the tensor's name there. `interleaved = d`: in each run of d rows (a head)
+    the file has the rows as 0, d/2, 1, d/2 + 1, …, and the source's value is the rows in order.
   }];
   let parameters = (ins StringRefParameter<>:$file, StringRefParameter<>:$name, "int64_t":$offset,
-      StringRefParameter<>:$dtype, ArrayRefParameter<"int64_t">:$shape);
+      StringRefParameter<>:$dtype, ArrayRefParameter<"int64_t">:$shape,
+      DefaultValuedParameter<"int64_t", "0">:$interleaved);
+  let builders = [AttrBuilder<(ins "::llvm::StringRef":$file, "::llvm::StringRef":$name,
+      "int64_t":$offset, "::llvm::StringRef":$dtype, "::llvm::ArrayRef<int64_t>":$shape), [{
+    return $_get($_ctxt, file, name, offset, dtype, shape, 0);
+  }]>];
   let assemblyFormat = [{
-    `<` $file `,` $name `,` `offset` `=` $offset `,` $dtype `,` `[` $shape `]` `>`
+    `<` $file `,` $name `,` `offset` `=` $offset `,` $dtype `,` `[` $shape `]`
+        (`,` `interleaved` `=` $interleaved^)? `>`
   }];
 }
 
@@ -67,6 +75,12 @@ def Graph_TransposeAttr : Graph_Attr<"Transpose", "transpose"> {
 def Graph_ConcatAttr : Graph_Attr<"Concat", "concat"> {
   let summary = "Concatenates the sources along dim 0";
   let assemblyFormat = "";
+}
+
+def Graph_OffsetAttr : Graph_Attr<"Offset", "offset"> {
+  let summary = "Adds a constant to every element: a norm whose weights are stored less 1";
+  let parameters = (ins "::mlir::FloatAttr":$value);
+  let assemblyFormat = "`<` $value `>`";
 }
 
 class Graph_Type<string name, string typeMnemonic> : TypeDef<Graph_Dialect, name> {

@@ -49,8 +49,13 @@ LogicalResult WeightOp::verify() {
   if (!findFormat(getFormat()))
     return emitOpError() << "unknown weight format '" << getFormat() << "'";
   SmallVector<SmallVector<int64_t>> shapes;
-  for (auto source : getSources().getAsRange<SourceAttr>())
+  for (auto source : getSources().getAsRange<SourceAttr>()) {
     shapes.push_back(llvm::to_vector(source.getShape()));
+    int64_t run = source.getInterleaved();
+    if (run != 0 &&
+        (run < 2 || run % 2 != 0 || shapes.back().empty() || shapes.back().front() % run != 0))
+      return emitOpError() << "has a source whose rows are no whole runs of " << run;
+  }
   if (shapes.empty())
     return emitOpError() << "has no source";
   for (Attribute transform : getTransforms()) {
@@ -72,7 +77,7 @@ LogicalResult WeightOp::verify() {
         sum[0] += shape[0];
       }
       shapes.assign(1, sum);
-    } else {
+    } else if (!isa<OffsetAttr>(transform)) {
       return emitOpError() << "unknown transform " << transform;
     }
   }

@@ -141,7 +141,7 @@ private:
     StringRef taken;
     if (!take(sizeof(T), what, taken))
       return false;
-    number = support::endian::read<T, endianness::little>(taken.data());
+    number = support::endian::read<T>(taken.data(), endianness::little);
     return true;
   }
 

@@ -19,7 +19,7 @@ struct Number {
 } // namespace
 
 template <typename T> static T readLittle(const char *bytes) {
-  return support::endian::read<T, endianness::little>(bytes);
+  return support::endian::read<T>(bytes, endianness::little);
 }
 
 static Number makeSigned(int64_t value) { return {Number::Signed, value, 0, double(value)}; }
