@@ -165,6 +165,8 @@ kiln_status_t take_memory(kiln_llm_t *llm, kiln_error *error) {
   dims[decoder.s] = info.max_sequences;
   dims[decoder.b] = llm->columns;
   dims[decoder.p] = info.cache_pages;
+  uint64_t history_bytes =
+      ((uint64_t)info.context_length + 1) * info.max_sequences * sizeof(int32_t);
   uint64_t logits_bytes = sizeof(float) * (uint64_t)info.vocab_size;
   kiln_status_t status =
       kiln_function_state_bytes(decoder.function, 0, dims, &info.cache_bytes, error);
@@ -175,13 +177,19 @@ kiln_status_t take_memory(kiln_llm_t *llm, kiln_error *error) {
   status = status ? status
                   : reserve(logits_bytes * info.max_sequences, "logits of sequences",
                             &llm->sequence_logits, error);
+  status = status ? status : reserve(history_bytes, "tokens", &llm->history, error);
   if (status)
     return status;
+  if (llm->cache_layers && info.cache_bytes % ((uint64_t)info.cache_pages * llm->cache_layers))
+    return fail(error, KILN_NOT_A_LANGUAGE_MODEL,
+                "language_model.cache_layers: %u layers of %u pages do not make %llu bytes",
+                llm->cache_layers, info.cache_pages, (unsigned long long)info.cache_bytes);
   llm->piece_capacity = llm->tokenizer ? kiln_tokenizer_max_piece_bytes(llm->tokenizer) : 1;
   if (!allocate(info.chunk, &llm->tokens) || !allocate(info.chunk, &llm->positions) ||
       !allocate(info.chunk, &llm->slots) ||
       !allocate((uint64_t)info.max_sequences * llm->columns, &llm->block_table) ||
       !allocate(llm->max_rows, &llm->out_rows) || !allocate(info.cache_pages, &llm->free_pages) ||
+      !allocate(info.cache_pages, &llm->page_users) ||
       !allocate(info.max_sequences, &llm->sequences) ||
       !allocate(info.max_sequences, &llm->added) || !allocate(info.chunk, &llm->batch_sequences) ||
       !allocate(llm->max_rows, &llm->batch_rows) ||
@@ -212,12 +220,14 @@ kiln_status_t kiln_llm_create(const kiln_model_t *model, kiln_pool_t *pool,
   kiln_llm *result = static_cast<kiln_llm *>(calloc(1, sizeof(kiln_llm)));
   if (!result)
     return fail(error, KILN_OUT_OF_MEMORY, "a language model");
+  result->model = model;
   result->pool = pool;
   const schema::LanguageModel *facts = read_facts(model, &result->info, error);
   kiln_status_t status = facts ? decoder_find(model, facts->function()->c_str(),
                                               result->info.vocab_size, &result->decoder, error)
                                : KILN_NOT_A_LANGUAGE_MODEL;
   if (!status) {
+    result->cache_layers = facts->cache_layers();
     status = kiln_tokenizer_open(model, &result->tokenizer, error);
     if (status == KILN_NO_TOKENIZER)
       status = KILN_OK;
@@ -240,24 +250,33 @@ void kiln_llm_destroy(kiln_llm_t *llm) {
   release(&llm->workspace);
   release(&llm->logits);
   release(&llm->sequence_logits);
+  release(&llm->history);
   free(llm->tokens);
   free(llm->positions);
   free(llm->slots);
   free(llm->block_table);
   free(llm->out_rows);
   free(llm->free_pages);
+  free(llm->page_users);
   free(llm->sequences);
   free(llm->added);
   free(llm->batch_sequences);
   free(llm->batch_rows);
   free(llm->prompt);
   free(llm->piece);
+  kiln_pool_destroy(llm->own_pool);
+  kiln_model_close(llm->own_model);
   free(llm);
 }
 
 void kiln_llm_get_info(const kiln_llm_t *llm, kiln_llm_info *info) { *info = llm->info; }
 
 const kiln_tokenizer_t *kiln_llm_tokenizer(const kiln_llm_t *llm) { return llm->tokenizer; }
+
+const kiln_model_t *kiln_llm_model(const kiln_llm_t *llm) { return llm->model; }
+
+void kiln_llm_cancel(kiln_llm_t *llm) { __atomic_store_n(&llm->cancelled, 1, __ATOMIC_RELEASE); }
+void kiln_llm_uncancel(kiln_llm_t *llm) { take_cancel(llm); }
 
 void kiln_llm_set_progress(kiln_llm_t *llm, kiln_progress_fn progress, void *user) {
   llm->progress = progress;

@@ -1,6 +1,6 @@
-// Sequences over the pool of KV-cache pages. A batch is checked as a whole before anything changes;
-// pages are taken when a sequence grows into them and go back when it shrinks, is closed, or a call
-// fails.
+// Sequences over the pool of KV-cache pages: opening, rewinding, forking, and evaluating tokens. A
+// batch is checked as a whole before anything changes; pages are taken when a sequence grows into
+// them and go back when it shrinks, is closed, or a call fails.
 
 #include "llm/llm.h"
 
@@ -10,34 +10,6 @@
 
 namespace kiln {
 
-static uint32_t pages_of(const kiln_llm_t *llm, uint32_t length) {
-  return length / llm->info.page_size + (length % llm->info.page_size != 0);
-}
-
-static int32_t *block_row(kiln_llm_t *llm, uint32_t sequence) {
-  return llm->block_table + (size_t)sequence * llm->columns;
-}
-
-/* Gives back the pages behind the sequence's length. Columns without a page hold 0, a valid index.
- */
-static void release_pages(kiln_llm_t *llm, uint32_t sequence) {
-  sequence_t &state = llm->sequences[sequence];
-  int32_t *row = block_row(llm, sequence);
-  for (uint32_t kept = pages_of(llm, state.length); state.pages > kept;) {
-    --state.pages;
-    llm->free_pages[llm->info.cache_pages_free++] = row[state.pages];
-    row[state.pages] = 0;
-  }
-}
-
-/* Takes the pages for `length` tokens; they are there. */
-static void take_pages(kiln_llm_t *llm, uint32_t sequence, uint32_t length) {
-  sequence_t &state = llm->sequences[sequence];
-  int32_t *row = block_row(llm, sequence);
-  while (state.pages < pages_of(llm, length))
-    row[state.pages++] = llm->free_pages[--llm->info.cache_pages_free];
-}
-
 sequence_t *sequence_find(const kiln_llm_t *llm, uint32_t sequence, kiln_error *error) {
   if (sequence < llm->info.max_sequences && llm->sequences[sequence].open)
     return &llm->sequences[sequence];
@@ -46,9 +18,22 @@ sequence_t *sequence_find(const kiln_llm_t *llm, uint32_t sequence, kiln_error *
 }
 
 uint32_t sequence_room(const kiln_llm_t *llm, const sequence_t &sequence) {
-  uint64_t places = ((uint64_t)sequence.pages + llm->info.cache_pages_free) * llm->info.page_size;
+  uint64_t free = llm->info.cache_pages_free;
+  if (writes_shared_page(llm, (uint32_t)(&sequence - llm->sequences))) {
+    if (free == 0)
+      return 0;
+    --free; // for the copy
+  }
+  uint64_t places = (sequence.pages + free) * llm->info.page_size;
   uint64_t most = places < llm->info.context_length ? places : llm->info.context_length;
   return (uint32_t)(most - sequence.length);
+}
+
+bool history_has_text(const kiln_llm_t *llm, const int32_t *tokens, uint32_t length) {
+  for (uint32_t i = 0; i < length; ++i)
+    if (!llm->tokenizer || !kiln_tokenizer_is_special(llm->tokenizer, tokens[i]))
+      return true;
+  return false;
 }
 
 /* Fills the function's inputs and llm->added; changes no sequence. */
@@ -82,13 +67,27 @@ static kiln_status_t prepare(kiln_llm_t *llm, const kiln_llm_batch &batch, kiln_
     llm->out_rows[i] = 0;
   uint64_t pages = 0;
   for (uint32_t i = 0; i < info.max_sequences; ++i)
-    if (llm->added[i])
-      pages += pages_of(llm, llm->sequences[i].length + llm->added[i]) - llm->sequences[i].pages;
+    if (llm->added[i]) {
+      pages += pages_needed(llm, i, llm->added[i]);
+      if (!llm->cache_layers && writes_shared_page(llm, i))
+        return fail(error, KILN_UNSUPPORTED_VERSION,
+                    "sequence %u shares a page of the KV cache, and the artifact does not say how "
+                    "to copy one: compile the model again",
+                    i);
+    }
   if (pages > info.cache_pages_free)
     return fail(error, KILN_CONTEXT_FULL,
                 "the batch needs %llu pages of the KV cache, %u of %u are free",
                 (unsigned long long)pages, info.cache_pages_free, info.cache_pages);
   return KILN_OK;
+}
+
+/* Between steps of the schedule. */
+static int on_progress(void *user, uint32_t done, uint32_t total) {
+  kiln_llm_t *llm = static_cast<kiln_llm_t *>(user);
+  if (__atomic_load_n(&llm->cancelled, __ATOMIC_RELAXED))
+    return 1;
+  return llm->progress ? llm->progress(llm->progress_user, done, total) : 0;
 }
 
 static kiln_status_t call(kiln_llm_t *llm, uint32_t n, uint32_t m, kiln_error *error) {
@@ -115,8 +114,8 @@ static kiln_status_t call(kiln_llm_t *llm, uint32_t n, uint32_t m, kiln_error *e
   arguments.outputs = &output;
   arguments.states = &state;
   arguments.workspace = {llm->workspace.data, llm->workspace.size};
-  arguments.progress = llm->progress;
-  arguments.progress_user = llm->progress_user;
+  arguments.progress = on_progress;
+  arguments.progress_user = llm;
   arguments.profile = llm->profile;
   return kiln_call(llm->pool, decoder.function, &arguments, error);
 }
@@ -126,10 +125,10 @@ static void commit(kiln_llm_t *llm, const kiln_llm_batch &batch) {
   const kiln_llm_info &info = llm->info;
   for (size_t i = 0; i < batch.count; ++i) {
     sequence_t &state = llm->sequences[batch.sequences[i]];
-    ++state.length;
+    int32_t *token = sequence_history(llm, batch.sequences[i]) + state.length++;
+    *token = batch.tokens[i];
     state.has_logits = false;
-    if (!llm->tokenizer || !kiln_tokenizer_is_special(llm->tokenizer, batch.tokens[i]))
-      state.has_text = true;
+    state.has_text = state.has_text || history_has_text(llm, token, 1);
   }
   for (size_t i = 0; i < batch.row_count; ++i) {
     uint32_t sequence = batch.sequences[batch.rows[i]];
@@ -152,7 +151,9 @@ kiln_status_t kiln_sequence_open(kiln_llm_t *llm, uint32_t *sequence, kiln_error
     return fail(error, KILN_INVALID_ARGUMENT, "expected a language model and a place");
   for (uint32_t i = 0; i < llm->info.max_sequences; ++i)
     if (!llm->sequences[i].open) {
-      llm->sequences[i] = {0, 0, no_token, true, false, false};
+      llm->sequences[i] = {};
+      llm->sequences[i].pending = no_token;
+      llm->sequences[i].open = true;
       *sequence = i;
       return KILN_OK;
     }
@@ -166,14 +167,40 @@ kiln_status_t kiln_sequence_truncate(kiln_llm_t *llm, uint32_t sequence, uint32_
   sequence_t *state = sequence_find(llm, sequence, error);
   if (!state)
     return KILN_INVALID_ARGUMENT;
-  if (length > state->length)
+  uint32_t pending = state->pending != no_token;
+  if (length > state->length + pending)
     return fail(error, KILN_INVALID_ARGUMENT, "sequence %u has %u tokens, not %u", sequence,
-                state->length, length);
+                state->length + pending, length);
+  if (length > state->length)
+    return KILN_OK; // the last one waits, and is kept
   state->has_logits &= length == state->length;
-  state->has_text &= length != 0;
   state->length = length;
   state->pending = no_token;
+  state->has_text =
+      state->has_text && history_has_text(llm, sequence_history(llm, sequence), length);
   release_pages(llm, sequence);
+  return KILN_OK;
+}
+
+kiln_status_t kiln_sequence_fork(kiln_llm_t *llm, uint32_t sequence, uint32_t *fork,
+                                 kiln_error *error) {
+  if (!llm || !fork)
+    return fail(error, KILN_INVALID_ARGUMENT, "expected a language model and a place");
+  const sequence_t *state = sequence_find(llm, sequence, error);
+  uint32_t copy = 0;
+  if (!state)
+    return KILN_INVALID_ARGUMENT;
+  if (kiln_status_t status = kiln_sequence_open(llm, &copy, error))
+    return status;
+  llm->sequences[copy] = *state;
+  llm->sequences[copy].pages = 0;
+  share_pages(llm, sequence, copy);
+  memcpy(sequence_history(llm, copy), sequence_history(llm, sequence),
+         state->length * sizeof(int32_t));
+  if (state->has_logits)
+    memcpy(sequence_logits_row(llm, copy), sequence_logits_row(llm, sequence),
+           llm->info.vocab_size * sizeof(float));
+  *fork = copy;
   return KILN_OK;
 }
 
@@ -182,6 +209,18 @@ kiln_status_t kiln_sequence_close(kiln_llm_t *llm, uint32_t sequence, kiln_error
   if (!status)
     llm->sequences[sequence].open = false;
   return status;
+}
+
+const int32_t *kiln_sequence_tokens(const kiln_llm_t *llm, uint32_t sequence, uint32_t *count) {
+  const sequence_t *state = llm ? sequence_find(llm, sequence, nullptr) : nullptr;
+  *count = 0;
+  if (!state)
+    return nullptr;
+  int32_t *history = sequence_history(llm, sequence);
+  *count = state->length;
+  if (state->pending != no_token)
+    history[(*count)++] = state->pending;
+  return history;
 }
 
 uint32_t kiln_sequence_length(const kiln_llm_t *llm, uint32_t sequence) {
@@ -210,13 +249,15 @@ kiln_status_t kiln_llm_step(kiln_llm_t *llm, const kiln_llm_batch *batch, const 
   uint32_t sequences = llm->info.max_sequences;
   for (uint32_t i = 0; i < sequences; ++i)
     if (llm->added[i])
-      take_pages(llm, i, llm->sequences[i].length + llm->added[i]);
+      take_pages(llm, i, llm->added[i]);
   uint32_t rows = (uint32_t)batch->row_count;
   status = call(llm, (uint32_t)batch->count, rows < llm->min_rows ? llm->min_rows : rows, error);
   if (status) {
     for (uint32_t i = 0; i < sequences; ++i)
       if (llm->added[i])
         release_pages(llm, i);
+    if (status == KILN_CANCELLED)
+      take_cancel(llm);
     return status;
   }
   commit(llm, *batch);
@@ -233,19 +274,16 @@ kiln_status_t kiln_sequence_append(kiln_llm_t *llm, uint32_t sequence, const int
   sequence_t *state = sequence_find(llm, sequence, error);
   if (!state)
     return KILN_INVALID_ARGUMENT;
-  size_t pending = state->pending != no_token;
-  uint32_t room = sequence_room(llm, *state);
-  if (count > room || count + pending > room)
-    return fail(error, KILN_CONTEXT_FULL,
-                "the prompt has %zu tokens; the context holds %u, of which %zu are in use%s", count,
-                llm->info.context_length, state->length + pending,
-                room < llm->info.context_length - state->length
-                    ? " and the KV cache has few pages left"
-                    : "");
   for (size_t i = 0; i < count; ++i) // before any of them is appended
     if (tokens[i] < 0 || (uint32_t)tokens[i] >= llm->info.vocab_size)
       return fail(error, KILN_INDEX_OUT_OF_RANGE, "token %zu: expected an id below %u, found %d", i,
                   llm->info.vocab_size, tokens[i]);
+  size_t pending = state->pending != no_token;
+  if (count > SIZE_MAX - pending)
+    return fail(error, KILN_INVALID_ARGUMENT, "%zu tokens are too many", count);
+  if (count + pending > sequence_room(llm, *state))
+    if (kiln_status_t status = sequence_slide(llm, sequence, count + pending, error))
+      return status;
   if (pending) {
     uint32_t row = 0;
     kiln_llm_batch batch = {&state->pending, &sequence, 1, &row, count == 0};

@@ -26,8 +26,9 @@ template <typename T> static auto emptyVector(FlatBufferBuilder &builder) {
 static std::vector<uint8_t> makeProgram() {
   FlatBufferBuilder builder;
   std::vector<int32_t> ends = {fakeEnd};
-  auto model = schema::CreateLanguageModelDirect(builder, "decode", fakeVocabulary, fakeContext,
-                                                 fakePage, fakeBegin, &ends, true, 0.5f, 40);
+  auto model =
+      schema::CreateLanguageModelDirect(builder, "decode", fakeVocabulary, fakeContext, fakePage,
+                                        fakeBegin, &ends, true, 0.5f, 40, 1, 1, fakeLayers);
   auto functions = emptyVector<schema::Function>(builder);
   auto kernels = emptyVector<schema::Kernel>(builder);
   auto images = emptyVector<schema::Image>(builder);
@@ -123,6 +124,9 @@ static const kiln_function_t *theFunction() {
   return reinterpret_cast<const kiln_function_t *>(currentRuntime);
 }
 
+uint64_t kiln_model_fingerprint(const kiln_model_t *) { return currentRuntime->fingerprint; }
+void kiln_model_close(kiln_model_t *) {}
+void kiln_pool_destroy(kiln_pool_t *) {}
 uint32_t kiln_pool_workers(const kiln_pool_t *) { return 2; }
 
 kiln_status_t kiln_model_section(const kiln_model_t *, uint32_t kind, const void **data,
@@ -183,13 +187,18 @@ kiln_status_t kiln_function_memory(const kiln_function_t *, const int64_t *dims,
 
 kiln_status_t kiln_function_state_bytes(const kiln_function_t *, size_t, const int64_t *dims,
                                         uint64_t *size, kiln_error *) {
-  *size = static_cast<uint64_t>(dims[4]) * fakePage * sizeof(int32_t);
+  *size = static_cast<uint64_t>(dims[4]) * fakeLayers * fakePage * sizeof(int32_t);
   return KILN_OK;
 }
 
 kiln_status_t kiln_call(kiln_pool_t *, const kiln_function_t *, const kiln_call_t *call,
                         kiln_error *) {
+  if (currentRuntime->onCall)
+    currentRuntime->onCall(currentRuntime->calls);
   if (currentRuntime->calls++ == currentRuntime->failAtCall)
+    return KILN_CANCELLED;
+  currentRuntime->tokens += call->dims[0];
+  if (call->progress && call->progress(call->progress_user, 0, 1) != 0)
     return KILN_CANCELLED;
   const int64_t *d = call->dims;
   int64_t n = d[0], m = d[1], s = d[2], b = d[3], p = d[4];
@@ -201,24 +210,29 @@ kiln_status_t kiln_call(kiln_pool_t *, const kiln_function_t *, const kiln_call_
     if (call->inputs[i].size_bytes != static_cast<uint64_t>(elements[i]) * 4)
       return KILN_BUFFER_TOO_SMALL;
   auto *cache = static_cast<int32_t *>(call->states[0].data);
-  if (call->states[0].size_bytes < static_cast<uint64_t>(p) * fakePage * 4 ||
+  if (call->states[0].size_bytes < static_cast<uint64_t>(p) * fakeLayers * fakePage * 4 ||
       call->outputs[0].size_bytes < static_cast<uint64_t>(m) * fakeVocabulary * 4 ||
       call->workspace.size_bytes < static_cast<uint64_t>(64 * (100 - n) + 2))
     return KILN_BUFFER_TOO_SMALL;
   for (int64_t i = 0; i < s * b; ++i)
     if (table[i] < 0 || table[i] >= p)
       return KILN_INDEX_OUT_OF_RANGE;
-  const auto cell = [&](int32_t slot, int32_t position) -> int32_t & {
-    int32_t page = table[slot * b + position / static_cast<int32_t>(fakePage)];
+  const auto cell = [&](int32_t layer, int32_t slot, int32_t position) -> int32_t & {
+    int64_t page = layer * p + table[slot * b + position / static_cast<int32_t>(fakePage)];
     return cache[page * static_cast<int32_t>(fakePage) + position % static_cast<int32_t>(fakePage)];
   };
   for (int64_t i = 0; i < n; ++i)
-    cell(slots[i], positions[i]) = tokens[i];
+    for (uint32_t layer = 0; layer < fakeLayers; ++layer)
+      cell(layer, slots[i], positions[i]) = tokens[i] + 1000 * static_cast<int32_t>(layer);
   auto *logits = static_cast<float *>(call->outputs[0].data);
   for (int64_t r = 0; r < m; ++r) {
     std::vector<int32_t> history;
-    for (int32_t t = 0; t <= positions[rows[r]]; ++t)
-      history.push_back(cell(slots[rows[r]], t));
+    for (int32_t t = 0; t <= positions[rows[r]]; ++t) {
+      history.push_back(cell(0, slots[rows[r]], t));
+      for (uint32_t layer = 1; layer < fakeLayers; ++layer)
+        if (cell(layer, slots[rows[r]], t) != history.back() + 1000 * static_cast<int32_t>(layer))
+          return KILN_CORRUPT; // the layers of a page have come apart
+    }
     for (int32_t v = 0; v < fakeVocabulary; ++v)
       logits[r * fakeVocabulary + v] = v == fakeNext(history) ? 10.0f : 1.0f;
   }

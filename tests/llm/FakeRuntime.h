@@ -2,9 +2,10 @@
 // and a decoder function that checks the contract between the language-model layer and a real
 // decoder.
 //
-// The "KV cache" holds one int32 per position. A call stores each token at its position through the
-// block table; the logits of a row depend on every token of its sequence, read back through the
-// block table, so that a wrong page, position or slot changes the answer or fails the call.
+// The "KV cache" holds one int32 per position and layer. A call stores each token at its position
+// through the block table; the logits of a row depend on every token of its sequence, read back
+// through the block table, so that a wrong page, position or slot changes the answer or fails the
+// call.
 
 #ifndef KILN_TESTS_LLM_FAKERUNTIME_H
 #define KILN_TESTS_LLM_FAKERUNTIME_H
@@ -12,6 +13,7 @@
 #include "kiln/llm.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,7 +21,7 @@ namespace kiln::test {
 
 constexpr int32_t fakeVocabulary = 260; // 256 bytes, then <s>, </s> and two more
 constexpr int32_t fakeBegin = 256, fakeEnd = 257;
-constexpr uint32_t fakePage = 4, fakeContext = 30, fakeChunk = 8;
+constexpr uint32_t fakePage = 4, fakeContext = 30, fakeChunk = 8, fakeLayers = 2;
 
 struct FakeRuntime {
   FakeRuntime();
@@ -38,6 +40,9 @@ struct FakeRuntime {
 
   // Calls made, and what to do in the next ones.
   int calls = 0;
+  int64_t tokens = 0; // evaluated in all calls
+  std::function<void(int)> onCall;
+  uint64_t fingerprint = 0x123456789;
   int failAtCall = -1;   // fails with KILN_CANCELLED
   int32_t endAfter = -1; // the end token is the answer to this many tokens
 };

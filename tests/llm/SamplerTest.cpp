@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <vector>
@@ -110,6 +111,18 @@ TEST(Sampler, MinPKeepsAShareOfTheLargest) {
   EXPECT_EQ(support(options, logsOf({0.1, 0.4, 0.3, 0.2})), (std::set<int32_t>{1, 2}));
 }
 
+TEST(Sampler, TypicalKeepsWhatIsNearestToTheEntropy) {
+  // Entropy 1.28; information 0.69, 1.20, 2.30, 2.30: the second is the most typical.
+  kiln_sampler_options options = random(1);
+  std::vector<float> logits = logsOf({0.5, 0.3, 0.1, 0.1});
+  options.typical_p = 0.25f;
+  EXPECT_EQ(support(options, logits), (std::set<int32_t>{1}));
+  options.typical_p = 0.6f;
+  EXPECT_EQ(support(options, logits), (std::set<int32_t>{0, 1}));
+  options.typical_p = 0.95f;
+  EXPECT_EQ(support(options, logits), (std::set<int32_t>{0, 1, 2, 3}));
+}
+
 TEST(Sampler, PenaltyDividesPositiveAndMultipliesNegativeLogits) {
   kiln_sampler_options options = kiln_sampler_defaults();
   options.repetition_penalty = 2;
@@ -152,28 +165,137 @@ TEST(Sampler, OptionsOutOfRangeAreNamed) {
   EXPECT_NE(refused([](auto &o) { o.temperature = -1; }).find("temperature"), std::string::npos);
   EXPECT_NE(refused([](auto &o) { o.top_p = NAN; }).find("top_p"), std::string::npos);
   EXPECT_NE(refused([](auto &o) { o.min_p = 2; }).find("min_p"), std::string::npos);
+  EXPECT_NE(refused([](auto &o) { o.typical_p = -1; }).find("typical_p"), std::string::npos);
+  EXPECT_NE(refused([](auto &o) { o.presence_penalty = NAN; }).find("presence"), std::string::npos);
   EXPECT_NE(refused([](auto &o) { o.repetition_penalty = 0; }).find("penalty"), std::string::npos);
 }
 
-// The sequence was computed by sampler_reference.py, which follows the description, not the code.
+struct ReferenceCase {
+  std::vector<kiln_logit_bias> bias;
+  float repetition, presence, frequency;
+  uint32_t window;
+  float temperature;
+  uint32_t topK;
+  float topP, minP, typicalP;
+  uint64_t seed;
+  std::vector<int32_t> ids;
+};
+
+/// The row of logits that sampler_reference.py makes for a step.
+std::vector<float> referenceRow(int step) {
+  std::vector<float> logits(3000);
+  for (int i = 0; i < 3000; ++i) {
+    double u = (i * 7919 + step * 104729) % 4093 / 4096.0;
+    logits[i] = static_cast<float>(16 * u * u * u * u - 4);
+  }
+  return logits;
+}
+
+// The ids were computed by sampler_reference.py, which follows the description, not the code.
 TEST(Sampler, TheSameSeedGivesTheSameIdsOnEveryMachine) {
-  std::vector<float> logits(1000);
-  for (int i = 0; i < 1000; ++i)
-    logits[i] = static_cast<float>((i * 7919) % 1000) / 125.0f;
-  auto run = [&](kiln_sampler_options options) {
-    Sampler sampler(options, logits.size());
-    std::vector<int32_t> ids;
-    for (int i = 0; i < 12; ++i)
-      ids.push_back(sampler(logits));
-    return ids;
+  const ReferenceCase cases[] = {
+#include "sampler_cases.inc"
   };
-  kiln_sampler_options options = random(0.8f);
-  EXPECT_EQ(run(options),
-            (std::vector<int32_t>{889, 408, 594, 139, 80, 187, 88, 990, 224, 248, 915, 235}));
-  options.top_k = 50;
-  options.top_p = 0.9f;
-  EXPECT_EQ(run(options),
-            (std::vector<int32_t>{284, 815, 988, 840, 124, 593, 630, 877, 272, 704, 988, 531}));
+  int number = 0;
+  for (const ReferenceCase &expected : cases) {
+    kiln_sampler_options options = kiln_sampler_defaults();
+    options.logit_bias = expected.bias.data();
+    options.logit_bias_count = expected.bias.size();
+    options.repetition_penalty = expected.repetition;
+    options.presence_penalty = expected.presence;
+    options.frequency_penalty = expected.frequency;
+    options.penalty_window = expected.window;
+    options.temperature = expected.temperature;
+    options.top_k = expected.topK;
+    options.top_p = expected.topP;
+    options.min_p = expected.minP;
+    options.typical_p = expected.typicalP;
+    options.seed = expected.seed;
+    Sampler sampler(options, 3000);
+    std::vector<int32_t> ids;
+    for (size_t step = 0; step < expected.ids.size(); ++step) {
+      ids.push_back(sampler(referenceRow(static_cast<int>(step))));
+      kiln_sampler_accept(sampler.sampler, ids.back());
+    }
+    EXPECT_EQ(ids, expected.ids) << "case " << number;
+    ++number;
+  }
+}
+
+TEST(Sampler, ItsStateIsWhatItWasTold) {
+  kiln_sampler_options options = random(1);
+  options.frequency_penalty = 0.5f;
+  options.penalty_window = 5;
+  Sampler one(options, 3000), other(options, 3000);
+  std::vector<int32_t> text;
+  for (int step = 0; step < 20; ++step) {
+    text.push_back(one(referenceRow(step)));
+    kiln_sampler_accept(one.sampler, text.back());
+  }
+  other(referenceRow(3));
+  kiln_sampler_assign(other.sampler, text.data(), text.size());
+  EXPECT_EQ(other(referenceRow(20)), one(referenceRow(20)));
+}
+
+TEST(Sampler, AnotherDrawTakesAnotherNumber) {
+  Sampler sampler(random(1), 64);
+  std::vector<float> logits(64, 1.0f);
+  std::set<int32_t> ids;
+  for (int i = 0; i < 200; ++i)
+    ids.insert(sampler(logits));
+  EXPECT_GT(ids.size(), 50u);
+}
+
+TEST(Sampler, BiasForbidsAndForces) {
+  const kiln_logit_bias bias[] = {{1, -INFINITY}, {2, INFINITY}};
+  kiln_sampler_options options = random(1);
+  options.logit_bias = bias;
+  options.logit_bias_count = 1;
+  EXPECT_EQ(support(options, {1, 50, 1}), (std::set<int32_t>{0, 2}));
+  options.logit_bias_count = 2;
+  EXPECT_EQ(support(options, {1, 50, 1}), (std::set<int32_t>{2}));
+}
+
+/// Vocabularies around the sizes of lanes, blocks and runs: the last block is not read beyond.
+TEST(Sampler, EverySizeOfVocabulary) {
+  for (size_t size : {1, 2, 15, 16, 17, 63, 64, 65, 1023, 1024, 1025, 4099}) {
+    std::vector<float> logits(size, -1.0f);
+    logits[size - 1] = 3;
+    for (uint32_t topK : {0u, 1u, 3u}) {
+      kiln_sampler_options options = random(0.01f);
+      options.top_k = topK;
+      options.top_p = topK == 3 ? 0.9f : 1;
+      Sampler sampler(options, size);
+      EXPECT_EQ(sampler(logits), static_cast<int32_t>(size) - 1) << size;
+    }
+    Sampler greedy(kiln_sampler_defaults(), size);
+    EXPECT_EQ(greedy(logits), static_cast<int32_t>(size) - 1);
+  }
+}
+
+TEST(Logprobs, AreTheSoftmaxOfTheLogits) {
+  std::vector<float> logits = referenceRow(1);
+  double largest = *std::max_element(logits.begin(), logits.end()), sum = 0;
+  for (float logit : logits)
+    sum += std::exp(logit - largest);
+  kiln_token_logprob top[5];
+  kiln_logprobs logprobs = {0, 0, top, 5};
+  kiln_error error;
+  ASSERT_EQ(kiln_token_logprobs(logits.data(), logits.size(), 77, &logprobs, &error), KILN_OK);
+  EXPECT_NEAR(logprobs.chosen, logits[77] - largest - std::log(sum), 1e-5);
+  ASSERT_EQ(logprobs.top_count, 5u);
+  std::vector<int32_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    order[i] = static_cast<int32_t>(i);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(top[i].id, order[i]);
+    EXPECT_NEAR(top[i].logprob, logits[order[i]] - largest - std::log(sum), 1e-5);
+  }
+  logprobs = {0, 0, nullptr, 0};
+  EXPECT_EQ(kiln_token_logprobs(logits.data(), logits.size(), -1, &logprobs, &error),
+            KILN_INVALID_ARGUMENT);
 }
 
 } // namespace

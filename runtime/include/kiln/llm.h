@@ -1,12 +1,19 @@
 /* Kiln's language-model layer: tokenizer, sampler, and sequences over a decoder function.
  *
  * The rules of kiln.h hold: C ABI, no exception, no output, statuses with a text. Whatever a
- * tokenizer, sampler or language model needs is allocated when it is created, with one exception:
- * kiln_tokenizer_encode takes memory in proportion to the text and gives it back before it returns.
+ * tokenizer, sampler or language model needs is allocated when it is created, with few exceptions:
+ * kiln_tokenizer_encode, and what takes messages or stop strings, take memory in proportion to
+ * their text and give it back before they return.
+ *
+ *   kiln_llm_open(path, 0, NULL, &llm, &error);
+ *   kiln_sequence_open(llm, &sequence, &error);
+ *   kiln_sequence_generate_text(llm, sequence, "Once", 4, KILN_ENCODE_TEMPLATE, &options, &stats,
+ *                               &error);
  */
 #ifndef KILN_LLM_H
 #define KILN_LLM_H
 
+#include "kiln/chat.h"
 #include "kiln/kiln.h"
 
 #ifdef __cplusplus
@@ -90,34 +97,68 @@ kiln_status_t kiln_text_stream_end(kiln_text_stream *stream, char *text, size_t 
 
 /* ---- Sampler ----------------------------------------------------------------------------- */
 
-/* The steps are applied in this order. Ties go to the lower id. The same logits, options and seed
- * give the same ids on every machine. */
+typedef struct kiln_logit_bias {
+  int32_t id;
+  float bias; /* added to the logit; -INFINITY forbids the token */
+} kiln_logit_bias;
+
+/* The steps are applied in this order: bias, penalties, temperature, top-k, top-p, min-p, typical.
+ * Each works on the probabilities of what the ones before it have kept. Ties go to the lower id.
+ * The same logits, options, seed and accepted tokens give the same id on every machine. Begin with
+ * kiln_sampler_defaults: not every zero is neutral. */
 typedef struct kiln_sampler_options {
+  const kiln_logit_bias *logit_bias; /* copied */
+  size_t logit_bias_count;
   float repetition_penalty; /* > 0; logits of tokens seen so far are divided (positive) or
                                multiplied (negative) by it; 1 for none */
+  float presence_penalty;   /* taken from the logits of tokens seen so far */
+  float frequency_penalty;  /* the same, times how often each was seen */
+  uint32_t penalty_window;  /* seen: among the last so many tokens; 0 for all */
   float temperature;        /* >= 0; 0 takes the largest logit, and the rest is unused */
   uint32_t top_k;           /* keep the k largest; 0 for all */
   float top_p;              /* 0..1: keep the largest whose probabilities sum up to p; 1 for all */
-  float min_p; /* 0..1: keep those of at least this share of the largest probability; 0 for
-                  all */
+  float min_p;              /* 0..1: keep those of at least this share of the largest probability;
+                               0 for all */
+  float typical_p;          /* 0..1: keep those whose information (-ln p) is nearest to the entropy
+                               and whose probabilities sum up to this; 1 for all */
   uint64_t seed;
 } kiln_sampler_options;
 
 /* Greedy: temperature 0, no penalty. */
 kiln_sampler_options kiln_sampler_defaults(void);
 
+/* Its state is what it was told: options, and the tokens accepted since the last reset. */
 typedef struct kiln_sampler kiln_sampler_t;
 kiln_status_t kiln_sampler_create(const kiln_sampler_options *options, size_t vocab_size,
                                   kiln_sampler_t **sampler, kiln_error *error);
 void kiln_sampler_destroy(kiln_sampler_t *sampler); /* NULL is allowed */
 /* Forgets the tokens seen and starts the random numbers again from the seed. */
 void kiln_sampler_reset(kiln_sampler_t *sampler);
-/* Notes a token as seen, for the repetition penalty: prompt tokens and sampled ones alike. */
+/* Notes the next token of the text, prompt and sampled ones alike: for the penalties, and the
+ * random number of the next draw. */
 void kiln_sampler_accept(kiln_sampler_t *sampler, int32_t id);
-/* Draws an id from vocab_size logits, which are not changed. NaN counts as minus infinity; fails
- * with KILN_INVALID_ARGUMENT where nothing else is there. */
+/* Reset, then accept each. */
+void kiln_sampler_assign(kiln_sampler_t *sampler, const int32_t *tokens, size_t count);
+/* Draws an id from vocab_size logits, which are not changed. A second draw before the next accept
+ * takes another random number. NaN counts as minus infinity; fails with KILN_INVALID_ARGUMENT where
+ * nothing else is there. */
 kiln_status_t kiln_sampler_sample(kiln_sampler_t *sampler, const float *logits, int32_t *id,
                                   kiln_error *error);
+
+typedef struct kiln_token_logprob {
+  int32_t id;
+  float logprob; /* natural logarithm */
+} kiln_token_logprob;
+typedef struct kiln_logprobs {
+  float chosen; /* of the token asked for */
+  size_t top_count;
+  kiln_token_logprob *top; /* the likeliest, best first; may be NULL where top_capacity is 0 */
+  size_t top_capacity;     /* set by the caller: how many are wanted */
+} kiln_logprobs;
+/* Log-probabilities under the softmax of the logits as they are: the model's own distribution,
+ * whatever a sampler makes of it. */
+kiln_status_t kiln_token_logprobs(const float *logits, size_t vocab_size, int32_t id,
+                                  kiln_logprobs *logprobs, kiln_error *error);
 
 /* ---- Language model ---------------------------------------------------------------------- */
 
@@ -136,7 +177,12 @@ typedef struct kiln_llm_options {
  * with the reason, where the artifact has no decoder function of the expected form. */
 kiln_status_t kiln_llm_create(const kiln_model_t *model, kiln_pool_t *pool,
                               const kiln_llm_options *options, kiln_llm_t **llm, kiln_error *error);
+/* The same from a file, with a pool of `workers` (0: see kiln_pool_create); model and pool belong
+ * to the language model. */
+kiln_status_t kiln_llm_open(const char *path, uint32_t workers, const kiln_llm_options *options,
+                            kiln_llm_t **llm, kiln_error *error);
 void kiln_llm_destroy(kiln_llm_t *llm); /* NULL is allowed */
+const kiln_model_t *kiln_llm_model(const kiln_llm_t *llm);
 
 typedef struct kiln_llm_info {
   uint32_t vocab_size, context_length, page_size, max_sequences, chunk;
@@ -154,19 +200,68 @@ void kiln_llm_get_info(const kiln_llm_t *llm, kiln_llm_info *info);
 /* NULL where the artifact has no tokenizer; belongs to the language model. */
 const kiln_tokenizer_t *kiln_llm_tokenizer(const kiln_llm_t *llm);
 
+/* From any thread, or a signal handler: cancels the append or generation that runs, or, where none
+ * runs, the next one. It returns KILN_CANCELLED within a step of the schedule (a few kernels), and
+ * the request is spent. Sequences stay sound: see kiln_sequence_append. */
+void kiln_llm_cancel(kiln_llm_t *llm);
+/* Takes back a request that nothing has spent. */
+void kiln_llm_uncancel(kiln_llm_t *llm);
+
 /* Called between steps of every call of the function; a non-zero result cancels it. May be NULL. */
 void kiln_llm_set_progress(kiln_llm_t *llm, kiln_progress_fn progress, void *user);
 /* Passed to every call of the function until another one is set. May be NULL. */
 void kiln_llm_set_profile(kiln_llm_t *llm, kiln_profile *profile);
 
-/* A sequence is a small number, 0 <= sequence < max_sequences. */
+/* ---- Sequences --------------------------------------------------------------------------- */
+
+/* A sequence is a small number, 0 <= sequence < max_sequences. Its text is a list of tokens; what
+ * comes next depends on them alone, whichever way they came in. */
 kiln_status_t kiln_sequence_open(kiln_llm_t *llm, uint32_t *sequence, kiln_error *error);
 kiln_status_t kiln_sequence_close(kiln_llm_t *llm, uint32_t sequence, kiln_error *error);
 /* Tokens in the KV cache; 0 for a sequence that is not open. */
 uint32_t kiln_sequence_length(const kiln_llm_t *llm, uint32_t sequence);
-/* Forgets all tokens from position `length` on, and gives back their pages. */
+/* The tokens of its text: those in the KV cache, and the one that was sampled last where it waits
+ * to be appended. NULL for a sequence that is not open. Valid until the sequence changes. */
+const int32_t *kiln_sequence_tokens(const kiln_llm_t *llm, uint32_t sequence, uint32_t *count);
+/* Rewinds: forgets all tokens from position `length` on, and gives back their pages. */
 kiln_status_t kiln_sequence_truncate(kiln_llm_t *llm, uint32_t sequence, uint32_t length,
                                      kiln_error *error);
+/* Opens a second sequence with the same text. Pages of the KV cache are shared; one is copied when
+ * a sequence writes to a page that another one still uses, which is the last one at most.
+ * KILN_CONTEXT_FULL where max_sequences are open. */
+kiln_status_t kiln_sequence_fork(kiln_llm_t *llm, uint32_t sequence, uint32_t *fork,
+                                 kiln_error *error);
+
+typedef enum kiln_overflow_t {
+  KILN_OVERFLOW_STOP = 0, /* KILN_CONTEXT_FULL, KILN_STOP_CONTEXT_FULL */
+  /* Keep the first `keep` tokens, drop the oldest of the others, half of the context at a time,
+   * and evaluate what is left once more at its new positions: the text is then that of a sequence
+   * to which just these tokens were appended. */
+  KILN_OVERFLOW_SLIDE = 1
+} kiln_overflow_t;
+/* What append and generate do where the context ends. keep < context_length; a few tokens suffice
+ * (attention sinks; Xiao et al., 2024), a system prompt is better. The policy belongs to the
+ * sequence until it is closed; a fork takes it over. */
+kiln_status_t kiln_sequence_set_overflow(kiln_llm_t *llm, uint32_t sequence,
+                                         kiln_overflow_t overflow, uint32_t keep,
+                                         kiln_error *error);
+
+/* A saved sequence: header, tokens, pages of the KV cache, logits; checksummed, and bound to the
+ * artifact. Bytes of the next kiln_sequence_save. */
+kiln_status_t kiln_sequence_save_bytes(const kiln_llm_t *llm, uint32_t sequence,
+                                       uint64_t *size_bytes, kiln_error *error);
+kiln_status_t kiln_sequence_save(const kiln_llm_t *llm, uint32_t sequence, void *data,
+                                 uint64_t size_bytes, kiln_error *error);
+/* Replaces the text of an open sequence; on failure it has not changed. The bytes may come from
+ * anywhere: KILN_BAD_SESSION where they are not sound, KILN_OTHER_ARTIFACT where they were saved
+ * with another artifact, KILN_CONTEXT_FULL where they do not fit. */
+kiln_status_t kiln_sequence_restore(kiln_llm_t *llm, uint32_t sequence, const void *data,
+                                    uint64_t size_bytes, kiln_error *error);
+/* The same with a file, which is written beside `path` and then renamed. */
+kiln_status_t kiln_sequence_save_path(const kiln_llm_t *llm, uint32_t sequence, const char *path,
+                                      kiln_error *error);
+kiln_status_t kiln_sequence_restore_path(kiln_llm_t *llm, uint32_t sequence, const char *path,
+                                         kiln_error *error);
 
 /* One call of the function over tokens of any mix of sequences. Each token goes to the end of its
  * sequence, in the order given. Rows of logits come in the order of `rows`. On failure no sequence
@@ -188,46 +283,76 @@ typedef int (*kiln_logits_fn)(void *user, size_t first, size_t count, const floa
 
 /* Appends tokens in chunks. With `on_logits` every token's logits are computed, else the last
  * one's. A prompt that does not fit is refused as a whole with KILN_CONTEXT_FULL; after another
- * failure the tokens before the failing chunk have been appended. */
+ * failure, cancellation included, the tokens before the failing chunk have been appended
+ * (kiln_sequence_tokens tells), and appending may go on. */
 kiln_status_t kiln_sequence_append(kiln_llm_t *llm, uint32_t sequence, const int32_t *tokens,
                                    size_t count, kiln_logits_fn on_logits, void *user,
                                    kiln_error *error);
+/* The same with text, encoded with encode_flags (KILN_ENCODE_…) and KILN_ENCODE_OPEN_END. */
+kiln_status_t kiln_sequence_append_text(kiln_llm_t *llm, uint32_t sequence, const char *text,
+                                        size_t size_bytes, uint32_t encode_flags,
+                                        kiln_error *error);
+/* Makes these tokens the text of the sequence: rewinds to where the two begin to differ, and
+ * appends the rest. Tokens that the context cannot hold are dropped as the overflow policy says.
+ * *reused (may be NULL) is the number of tokens that need not be evaluated. */
+kiln_status_t kiln_sequence_assign(kiln_llm_t *llm, uint32_t sequence, const int32_t *tokens,
+                                   size_t count, size_t *reused, kiln_error *error);
+/* The same with a conversation: the whole of it, rendered by the template and encoded. With each
+ * turn of a chat only what is new is evaluated. */
+kiln_status_t kiln_sequence_assign_messages(kiln_llm_t *llm, uint32_t sequence,
+                                            const kiln_chat_t *chat,
+                                            const kiln_chat_message *messages, size_t count,
+                                            const kiln_chat_options *options, size_t *reused,
+                                            kiln_error *error);
 /* The logits that follow the sequence's last token (f32 [vocab_size]); NULL where it is empty or
  * they were not computed. Valid until the sequence changes. */
 const float *kiln_sequence_logits(const kiln_llm_t *llm, uint32_t sequence);
 
+/* ---- Generation -------------------------------------------------------------------------- */
+
 typedef enum kiln_stop_t {
-  KILN_STOP_END_TOKEN = 0,    /* the model said so */
+  KILN_STOP_END_TOKEN = 0,    /* the model said so, or a token of options.stop_tokens came */
   KILN_STOP_MAX_TOKENS = 1,   /* options.max_tokens */
   KILN_STOP_CONTEXT_FULL = 2, /* the next token has no place in the context or the page pool */
-  KILN_STOP_CALLBACK = 3      /* on_token said so */
+  KILN_STOP_CALLBACK = 3,     /* on_token said so */
+  KILN_STOP_STRING = 4,       /* the text has come to one of options.stop_strings */
+  KILN_STOP_CANCELLED = 5     /* kiln_llm_cancel, or the progress function */
 } kiln_stop_t;
 
 typedef struct kiln_llm_stats {
   uint64_t prompt_tokens, prompt_ns;       /* appended before the first token was sampled */
   uint64_t generated_tokens, generated_ns; /* sampled, the end token not counted */
   kiln_stop_t stop;
+  size_t stop_index; /* KILN_STOP_STRING: which; KILN_STOP_END_TOKEN: which of options.stop_tokens,
+                        or their number for the model's own */
 } kiln_llm_stats;
 
 /* Gets each generated token and its text, zero-terminated UTF-8, possibly "" (text is held back
- * until its characters are complete; "" always without a tokenizer). Once more at the end with id
- * -1 where text was held back. A non-zero result stops. */
+ * until its characters are complete and while it may be the beginning of a stop string; "" always
+ * without a tokenizer). Once more at the end with id -1 where text was held back. A non-zero result
+ * stops. */
 typedef int (*kiln_token_fn)(void *user, int32_t id, const char *text, size_t size_bytes);
 
 typedef struct kiln_generate_options {
-  size_t max_tokens;          /* 0: until the context is full */
+  size_t max_tokens;          /* 0: until the context is full, or for ever where it slides */
   int ignore_end_tokens;      /* treat end tokens as any other */
   const int32_t *stop_tokens; /* more end tokens */
   size_t stop_token_count;
   kiln_sampler_t *sampler; /* NULL: greedy. Must have been made for the model's vocabulary */
   kiln_token_fn on_token;  /* may be NULL */
   void *user;
+  /* The text ends before the first place where one of these begins, however tokens spell it. Its
+   * tokens stay in the sequence. Zero-terminated, not empty. */
+  const char *const *stop_strings;
+  size_t stop_string_count;
+  kiln_logprobs *logprobs; /* written before each on_token, for its token; NULL: none */
 } kiln_generate_options;
 
 /* Appends the prompt (which may be empty where the sequence is not), then samples and appends token
- * by token. The sampler is told of the prompt's tokens. An end token is not appended; any other
- * last token is appended by the next append or generate (kiln_llm_step leaves it out), and not
- * counted in the length until then. `stats` may be NULL; it is set on failure, too. */
+ * by token. The sampler is told the sequence's tokens, from the first one (kiln_sampler_assign). An
+ * end token is not appended; any other last token is appended by the next append or generate
+ * (kiln_llm_step leaves it out), and not counted in the length until then. `stats` may be NULL; it
+ * is set on failure, too. After KILN_CANCELLED the sequence holds all that was generated. */
 kiln_status_t kiln_sequence_generate(kiln_llm_t *llm, uint32_t sequence, const int32_t *prompt,
                                      size_t prompt_count, const kiln_generate_options *options,
                                      kiln_llm_stats *stats, kiln_error *error);
