@@ -63,14 +63,14 @@ void keep_best(candidates_t *list, double target, bool by_count) {
   if (boundary.all)
     return;
   size_t kept = 0;
-  for (size_t i = 0; i < list->count; ++i) {
+  for (size_t i = 0; i < list->count; ++i) { // without a branch: no telling which are kept
     uint32_t key = list->keys[i];
-    if (key > boundary.key || (key == boundary.key && boundary.ties == 0))
-      continue;
-    boundary.ties -= key == boundary.key;
+    bool tie = (key == boundary.key) & (boundary.ties != 0);
     list->ids[kept] = list->ids[i];
     list->keys[kept] = key;
-    list->weights[kept++] = list->weights[i];
+    list->weights[kept] = list->weights[i];
+    boundary.ties -= tie;
+    kept += (key < boundary.key) | tie;
   }
   list->count = kept;
 }

@@ -1,87 +1,69 @@
 // Passes over a row of logits, which has as many numbers as the vocabulary has tokens, for every
-// token that is generated. Vectors of four floats, which every target has, in groups of sixteen
-// lanes; a sum is sixteen sums in float over a run of 1,024 logits, added up in double. The
-// compiler sees this file without contraction to fused multiply-adds, so each operation rounds as
-// IEEE 754 says, on every machine.
+// token that is generated. Vectors of four floats, which every target has, or of eight where the
+// CPU has them, in groups of sixteen lanes; a sum is sixteen sums in float over a run of 1,024
+// logits, added up in double. The compiler sees these files without contraction to fused
+// multiply-adds, so each operation rounds as IEEE 754 says, on every machine.
 
-#include "llm/logits.h"
+#define KILN_LANE_BYTES 16
+#include "llm/weight_lanes.h"
 
-#include <math.h>
-#include <string.h>
+#include "loader/features.h"
 
 namespace kiln {
 namespace {
 
-typedef float lanes_t __attribute__((vector_size(16)));
-typedef uint32_t bits_t __attribute__((vector_size(16)));
-
-constexpr size_t parts = 4, group = 16; // four vectors of four lanes
-
-struct group_t {
-  lanes_t part[parts];
-};
-
-inline group_t load(const float *logits) {
-  group_t result;
-  memcpy(&result, logits, sizeof(result));
-  return result;
-}
-
-/* The last lanes of a row, filled up with minus infinity. */
-inline group_t load_some(const float *logits, size_t count) {
-  float filled[group];
-  for (size_t i = 0; i < group; ++i)
-    filled[i] = i < count ? logits[i] : -INFINITY;
-  return load(filled);
-}
-
 inline lanes_t larger(lanes_t x, lanes_t than) { return x > than ? x : than; }
 
-/* exp(x) for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial in r, and n added to
- * the exponent. NaN gives 0. Adding 1.5 * 2^23 leaves n in the low bits of a float. */
-inline lanes_t exponential(lanes_t x) {
-  lanes_t shifted = x * 1.44269504f + 12582912.0f;
-  lanes_t n = shifted - 12582912.0f;
-  lanes_t r = x - n * 0.693359375f; // exact: few bits
-  r = r + n * 2.12194440e-4f;
-  lanes_t sum = r * (1.0f / 720.0f) + 1.0f / 120.0f;
-  sum = sum * r + 1.0f / 24.0f;
-  sum = sum * r + 1.0f / 6.0f;
-  sum = sum * r + 0.5f;
-  sum = sum * r + 1.0f;
-  sum = sum * r + 1.0f;
-  bits_t scaled = (bits_t)sum + ((bits_t)shifted << 23);
-  return (lanes_t)(scaled & (bits_t)(x > -80.0f));
-}
-
-inline lanes_t weight(lanes_t logits, float largest, float scale) {
-  return exponential((logits - largest) * scale);
-}
-
+/* NaN is never larger. */
 float largest_of_block(const float *logits, size_t count) {
-  group_t best;
-  for (lanes_t &part : best.part)
+  lanes_t best[parts];
+  for (lanes_t &part : best)
     part = lanes_t{} - INFINITY;
-  for (size_t i = 0; i < count; i += group) {
-    group_t next = count - i < group ? load_some(logits + i, count - i) : load(logits + i);
+  size_t i = 0;
+  for (; i + group <= count; i += group)
+#pragma GCC unroll 4
     for (size_t p = 0; p < parts; ++p)
-      best.part[p] = larger(next.part[p], best.part[p]);
+      best[p] = larger(load(logits + i + p * (group / parts)), best[p]);
+  if (i < count) {
+    filled_t filled(logits + i, count - i);
+    for (size_t p = 0; p < parts; ++p)
+      best[p] = larger(load(filled.logits + p * (group / parts)), best[p]);
   }
-  lanes_t four = larger(larger(best.part[0], best.part[1]), larger(best.part[2], best.part[3]));
+  lanes_t four = larger(larger(best[0], best[1]), larger(best[2], best[3]));
   float two = four[0] > four[1] ? four[0] : four[1], other = four[2] > four[3] ? four[2] : four[3];
   return two > other ? two : other;
 }
 
-inline size_t block_size_at(size_t begin, size_t count, size_t most) {
-  return count - begin < most ? count - begin : most;
+inline float largest_from(const float *logits, size_t begin, size_t count) {
+  return largest_of_block(logits + begin,
+                          count - begin < logit_block ? count - begin : logit_block);
 }
 
+#ifdef __x86_64__
+/* Asked once: CPUID is slow in virtual machines. */
+bool has_avx2() {
+  static int known = 0; // 1: no, 2: yes
+  int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
+  if (answer == 0) {
+    answer = feature_set_has(host_features(), "avx2") ? 2 : 1;
+    __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
+  }
+  return answer == 2;
+}
+#endif
+
 } // namespace
+
+#ifdef __x86_64__
+double sum_weights_avx2(const float *logits, size_t count, float largest, float scale,
+                        double *run_sums);
+void weigh_avx2(const float *logits, size_t count, float largest, float scale, float *weights);
+#endif
 
 float block_maxima(const float *logits, size_t count, float *maxima) {
   float largest = -INFINITY;
   for (size_t begin = 0; begin < count; begin += logit_block) {
-    float of_block = largest_of_block(logits + begin, block_size_at(begin, count, logit_block));
+    float of_block = largest_from(logits, begin, count);
     maxima[begin / logit_block] = of_block;
     largest = of_block > largest ? of_block : largest;
   }
@@ -92,7 +74,7 @@ int32_t largest_logit(const float *logits, size_t count) {
   float largest = -INFINITY;
   size_t block = count;
   for (size_t begin = 0; begin < count; begin += logit_block) {
-    float of_block = largest_of_block(logits + begin, block_size_at(begin, count, logit_block));
+    float of_block = largest_from(logits, begin, count);
     if (of_block > largest) {
       largest = of_block;
       block = begin;
@@ -106,34 +88,19 @@ int32_t largest_logit(const float *logits, size_t count) {
 
 double sum_weights(const float *logits, size_t count, float largest, float scale,
                    double *run_sums) {
-  double total = 0;
-  for (size_t begin = 0; begin < count; begin += weight_run) {
-    size_t size = block_size_at(begin, count, weight_run);
-    group_t sums = {};
-    for (size_t i = 0; i < size; i += group) {
-      const float *from = logits + begin + i;
-      group_t next = size - i < group ? load_some(from, size - i) : load(from);
-      for (size_t p = 0; p < parts; ++p)
-        sums.part[p] = sums.part[p] + weight(next.part[p], largest, scale);
-    }
-    double sum = 0;
-    for (const lanes_t &part : sums.part)
-      for (size_t lane = 0; lane < group / parts; ++lane)
-        sum += (double)part[lane];
-    if (run_sums)
-      run_sums[begin / weight_run] = sum;
-    total += sum;
-  }
-  return total;
+#ifdef __x86_64__
+  if (has_avx2())
+    return sum_weights_avx2(logits, count, largest, scale, run_sums);
+#endif
+  return sum_lanes(logits, count, largest, scale, run_sums);
 }
 
 void weigh(const float *logits, size_t count, float largest, float scale, float *weights) {
-  for (size_t i = 0; i < count; i += group) {
-    group_t next = count - i < group ? load_some(logits + i, count - i) : load(logits + i);
-    for (lanes_t &part : next.part)
-      part = weight(part, largest, scale);
-    memcpy(weights + i, &next, sizeof(next));
-  }
+#ifdef __x86_64__
+  if (has_avx2())
+    return weigh_avx2(logits, count, largest, scale, weights);
+#endif
+  weigh_lanes(logits, count, largest, scale, weights);
 }
 
 double logarithm(double x) {

@@ -259,9 +259,33 @@ static float logit_below(const kiln_sampler *sampler, int halvings) {
   return least > -(double)largest_float ? (float)least : -largest_float;
 }
 
+/* How many halvings of the largest weight leave out about as much as top-p may: by the weights of
+ * one block in sixteen. A guess: few candidates are few to choose among, and too few are noticed.
+ */
+static int guess_halvings(const kiln_sampler *sampler, const float *logits, double left_out) {
+  constexpr size_t every = 16;
+  double sums[128] = {}; // by exponent
+  for (size_t begin = 0; begin + logit_block <= sampler->vocab_size; begin += every * logit_block) {
+    float weights[logit_block];
+    weigh(logits + begin, logit_block, sampler->largest, sampler->scale, weights);
+    for (float weight : weights) {
+      uint32_t bits;
+      memcpy(&bits, &weight, sizeof(bits));
+      sums[127 - (bits >> 23)] += (double)weight; // at most 1
+    }
+  }
+  int halvings = 127;
+  for (double sum = 0; halvings > 5; --halvings) {
+    sum += sums[halvings];
+    if (sum * every > left_out)
+      break;
+  }
+  return halvings;
+}
+
 /* The candidates that top-p and min-p need: the likeliest, with a weight of 2^-halvings or more,
  * where `halvings` grows until those weigh enough. */
-static void collect_heavy(kiln_sampler *sampler, const float *logits, double mass) {
+static void collect_heavy(kiln_sampler *sampler, const float *logits, double total) {
   const kiln_sampler_options &options = sampler->options;
   int most = 1 << 20; // halvings that leave out nothing that min-p keeps
   if (options.min_p > 0) {
@@ -269,15 +293,16 @@ static void collect_heavy(kiln_sampler *sampler, const float *logits, double mas
     memcpy(&bits, &options.min_p, sizeof(bits));
     most = 127 - (int)(bits >> 23); // the exponent; weights below 2^-115 are 0
   }
-  bool needs_mass = options.top_p < 1;
-  for (int halvings = needs_mass ? 5 : most;; halvings *= 2) {
+  double top_p = (double)options.top_p;
+  int halvings = top_p < 1 ? guess_halvings(sampler, logits, (1 - top_p) * total) : most;
+  for (;; halvings += 3) {
     bool whole = halvings >= most || halvings > 120;
     float least = !whole              ? logit_below(sampler, halvings)
                   : options.min_p > 0 ? logit_below(sampler, most)
                                       : -largest_float;
     candidates_collect(&sampler->list, logits, sampler->vocab_size, sampler->maxima, least);
     weigh_list(sampler, logits);
-    if (whole || candidates_mass(sampler->list) >= mass)
+    if (whole || candidates_mass(sampler->list) >= top_p * total)
       return;
   }
 }
@@ -330,10 +355,11 @@ static int32_t draw(kiln_sampler *sampler, const float *logits) {
     weigh_list(sampler, logits);
     mass = candidates_mass(list) * (double)options.top_p;
   } else {
+    double total = 0;
     if (options.top_p < 1)
-      mass = (double)options.top_p *
-             sum_weights(logits, sampler->vocab_size, sampler->largest, sampler->scale, nullptr);
-    collect_heavy(sampler, logits, mass);
+      total = sum_weights(logits, sampler->vocab_size, sampler->largest, sampler->scale, nullptr);
+    mass = total * (double)options.top_p;
+    collect_heavy(sampler, logits, total);
   }
   if (options.top_p < 1)
     candidates_keep_mass(&list, mass > 0 ? mass : 1e-300);
