@@ -56,6 +56,12 @@ CodePointSet CodePointSet::complement() const {
   return result;
 }
 
+CodePointSet CodePointSet::intersection(const CodePointSet &other) const {
+  CodePointSet outside = complement();
+  outside.add(other.complement());
+  return outside.complement();
+}
+
 bool CodePointSet::contains(uint32_t codePoint) const {
   auto it = llvm::lower_bound(
       ranges, codePoint, [](const Range &range, uint32_t value) { return range.second < value; });
@@ -83,6 +89,21 @@ CodePointSet CodePointSet::whiteSpace() {
   CodePointSet result(0x09, 0x0D);
   result.add(0x85, 0x85);
   result.add(*category("Z"));
+  return result;
+}
+
+CodePointSet CodePointSet::word() {
+  CodePointSet result;
+  for (llvm::StringRef name : {"L", "M", "Nd", "Nl", "Pc"})
+    result.add(*category(name));
+  // Joiners, and letters in circles and squares.
+  constexpr Range others[] = {{0x200C, 0x200D},
+                              {0x24B6, 0x24E9},
+                              {0x1F130, 0x1F149},
+                              {0x1F150, 0x1F169},
+                              {0x1F170, 0x1F189}};
+  for (auto [first, last] : others)
+    result.add(first, last);
   return result;
 }
 

@@ -27,6 +27,7 @@ public:
   void add(uint32_t first, uint32_t last);
   void add(const CodePointSet &other);
   CodePointSet complement() const;
+  CodePointSet intersection(const CodePointSet &other) const;
   bool contains(uint32_t codePoint) const;
   bool empty() const { return ranges.empty(); }
   llvm::ArrayRef<Range> getRanges() const { return ranges; }
@@ -36,6 +37,8 @@ public:
   static std::optional<CodePointSet> category(llvm::StringRef name);
   /// The property White_Space.
   static CodePointSet whiteSpace();
+  /// \w of UTS #18: letters, marks, decimal digits, connectors, joiners.
+  static CodePointSet word();
 
 private:
   std::vector<Range> ranges;

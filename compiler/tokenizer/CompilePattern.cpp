@@ -225,8 +225,7 @@ Expected<Automaton> kiln::tokenizer::compilePattern(const PatternNode &pattern) 
 
   Automaton automaton;
   automaton.classCount = static_cast<uint32_t>(classes.members.size());
-  automaton.rangeStarts = std::move(classes.starts);
-  automaton.rangeClasses = std::move(classes.classes);
+  automaton.classes = makePagedTable<uint8_t>(classes.starts, classes.classes);
 
   // State 0 has no threads; state 1 is the start.
   std::vector<std::vector<uint32_t>> states = {{}, {entry}};
@@ -258,17 +257,12 @@ Expected<Automaton> kiln::tokenizer::compilePattern(const PatternNode &pattern) 
   return automaton;
 }
 
-uint32_t Automaton::classOf(uint32_t codePoint) const {
-  auto it = std::upper_bound(rangeStarts.begin(), rangeStarts.end(), codePoint);
-  return rangeClasses[it - rangeStarts.begin() - 1];
-}
-
 size_t Automaton::match(llvm::StringRef text, size_t position) const {
   size_t end = llvm::StringRef::npos;
   uint32_t state = startState;
   while (true) {
     size_t here = position;
-    uint32_t c = position < text.size() ? classOf(decodeUtf8(text, position)) : classCount;
+    uint32_t c = position < text.size() ? classes[decodeUtf8(text, position)] : classCount;
     uint16_t transition = transitions[state * (classCount + 1) + c];
     if (transition & matchBit)
       end = here;

@@ -2,11 +2,12 @@
 //
 // A recursive-descent parser of the part of Oniguruma's Ruby syntax that tokenizer.json files use.
 // It refuses by name what an automaton with one code point of lookahead cannot do (back references,
-// lookbehind, possessive quantifiers, anchors), so that a pattern is either exact or an error.
+// lookbehind, anchors but `$`), so that a pattern is either exact or an error.
 //
 //===----------------------------------------------------------------------===//
 
 #include "compiler/tokenizer/Pattern.h"
+#include "compiler/tokenizer/UnicodeText.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
@@ -56,7 +57,8 @@ private:
   Expected<PatternNode> parseAtom(unsigned depth, bool ignoreCase);
   Expected<PatternNode> parseGroup(unsigned depth, bool ignoreCase);
   Error parseQuantifier(PatternNode &atom);
-  Expected<CodePointSet> parseClass(bool ignoreCase);
+  static PatternNode makePossessive(PatternNode repeat);
+  Expected<CodePointSet> parseClass(bool ignoreCase, unsigned depth = 0);
   Expected<CodePointSet> parseEscape();
   Expected<CodePointSet> parseProperty(bool negated);
   Expected<uint32_t> parseHex(unsigned minDigits, unsigned maxDigits);
@@ -66,11 +68,13 @@ private:
   size_t position = 0;
 };
 
-PatternNode setNode(CodePointSet set) {
-  PatternNode node;
-  node.kind = PatternNode::Set;
-  node.set = std::move(set);
-  return node;
+/// Oniguruma's \w has no joiners, but the superscripts and fractions of Latin-1.
+CodePointSet wordSet() {
+  CodePointSet set = CodePointSet::word().intersection(CodePointSet(0x200C, 0x200D).complement());
+  set.add(0xB2, 0xB3);
+  set.add(0xB9, 0xB9);
+  set.add(0xBC, 0xBE);
+  return set;
 }
 
 Expected<PatternNode> PatternParser::parseAlternatives(unsigned depth, bool ignoreCase) {
@@ -129,7 +133,7 @@ Expected<PatternNode> PatternParser::parseGroup(unsigned depth, bool ignoreCase)
     inner = &inner->children.front();
   if (inner->kind != PatternNode::Set)
     return failure("lookahead for more than one character is not supported");
-  PatternNode result = setNode(std::move(inner->set));
+  PatternNode result = setPattern(std::move(inner->set));
   result.kind = lookAhead;
   return result;
 }
@@ -141,11 +145,16 @@ Expected<PatternNode> PatternParser::parseAtom(unsigned depth, bool ignoreCase) 
     Expected<CodePointSet> set = parseClass(ignoreCase);
     if (!set)
       return set.takeError();
-    return setNode(std::move(*set));
+    return setPattern(std::move(*set));
   }
   if (accept("."))
-    return setNode(CodePointSet('\n', '\n').complement());
-  if (StringRef("*+?{^$").contains(peek()))
+    return setPattern(CodePointSet('\n', '\n').complement());
+  if (accept("$")) { // the end of a line: at the end, or before a line feed
+    PatternNode end = setPattern(CodePointSet('\n', '\n').complement());
+    end.kind = PatternNode::NegativeLookAhead;
+    return end;
+  }
+  if (StringRef("*+?{^").contains(peek()))
     return failure(Twine("unexpected '") + pattern.substr(position, 1) + "'");
   CodePointSet set;
   if (accept("\\")) {
@@ -160,7 +169,7 @@ Expected<PatternNode> PatternParser::parseAtom(unsigned depth, bool ignoreCase) 
   if (ignoreCase)
     if (Error error = foldCase(set))
       return error;
-  return setNode(std::move(set));
+  return setPattern(std::move(set));
 }
 
 Error PatternParser::parseQuantifier(PatternNode &atom) {
@@ -196,40 +205,75 @@ Error PatternParser::parseQuantifier(PatternNode &atom) {
     if (quantified)
       return failure("a quantifier of a quantifier is not supported");
     quantified = true;
-    bool greedy = true;
+    bool greedy = true, possessive = false;
     if (accept("?"))
       greedy = false;
-    else if (!interval && peek() == '+')
-      return failure("possessive quantifiers are not supported");
+    else if (!interval && accept("+"))
+      possessive = true;
     if (interval && !greedy && maximum == minimum)
       return failure("'{n}?' is not supported");
     if (atom.kind == PatternNode::LookAhead || atom.kind == PatternNode::NegativeLookAhead)
       return failure("a repeated lookahead is not supported");
+    if (possessive && atom.kind != PatternNode::Set)
+      return failure("a possessive quantifier of more than one character is not supported");
     PatternNode repeat;
     repeat.kind = PatternNode::Repeat;
     repeat.minimum = minimum;
     repeat.maximum = maximum;
     repeat.greedy = greedy;
     repeat.children.push_back(std::move(atom));
-    atom = std::move(repeat);
+    atom = possessive ? makePossessive(std::move(repeat)) : std::move(repeat);
   }
 }
 
-Expected<CodePointSet> PatternParser::parseClass(bool ignoreCase) {
+/// What takes all it can of a set, and gives nothing back, ends where no more of the set follows:
+/// S++ is S+(?!S), S?+ is (?:S|(?!S)).
+PatternNode PatternParser::makePossessive(PatternNode repeat) {
+  PatternNode end = repeat.children.front(), result;
+  end.kind = PatternNode::NegativeLookAhead;
+  if (repeat.maximum == PatternNode::unbounded) {
+    result.kind = PatternNode::Concat;
+    result.children = {std::move(repeat), std::move(end)};
+  } else {
+    result.kind = PatternNode::Alternate;
+    result.children = {std::move(repeat.children.front()), std::move(end)};
+  }
+  return result;
+}
+
+Expected<CodePointSet> PatternParser::parseClass(bool ignoreCase, unsigned depth) {
   // The opening bracket is behind us.
+  if (depth > maxDepth)
+    return failure("classes are nested deeper than " + Twine(maxDepth));
   bool negated = accept("^");
   CodePointSet set;
+  std::optional<CodePointSet> others; // what `&&` was after
   bool first = true;
+  auto intersect = [&] {
+    if (others)
+      set = set.intersection(*others);
+    others = std::move(set);
+    set = {};
+  };
   while (true) {
     if (atEnd())
       return failure("missing ']'");
     if (!first && accept("]"))
       break;
     first = false;
-    if (peek() == '[')
-      return failure("a class inside a class is not supported");
-    if (pattern.substr(position).starts_with("&&"))
-      return failure("an intersection of classes is not supported");
+    if (accept("&&")) {
+      intersect();
+      continue;
+    }
+    if (pattern.substr(position).starts_with("[:"))
+      return failure("the class '" + pattern.substr(position, 10) + "' is not supported");
+    if (accept("[")) {
+      Expected<CodePointSet> inner = parseClass(ignoreCase, depth + 1);
+      if (!inner)
+        return inner;
+      set.add(*inner);
+      continue;
+    }
     // One item: an escape that is a set, or a code point which may begin a range.
     CodePointSet item;
     uint32_t low = 0;
@@ -268,6 +312,10 @@ Expected<CodePointSet> PatternParser::parseClass(bool ignoreCase) {
   if (ignoreCase)
     if (Error error = foldCase(set))
       return error;
+  if (others) {
+    intersect();
+    set = std::move(*others);
+  }
   if (negated)
     set = set.complement();
   if (set.empty())
@@ -297,6 +345,8 @@ Expected<CodePointSet> PatternParser::parseProperty(bool negated) {
   if (name.consume_front("^"))
     negated = !negated;
   std::optional<CodePointSet> set = CodePointSet::category(name);
+  if (name == "Han")
+    set = unicodeProperty(name);
   if (!set)
     return failure("the property \\p{" + name + "} is not supported");
   position += close + 1;
@@ -314,6 +364,10 @@ Expected<CodePointSet> PatternParser::parseEscape() {
     return CodePointSet::whiteSpace();
   case 'S':
     return CodePointSet::whiteSpace().complement();
+  case 'w':
+    return wordSet();
+  case 'W':
+    return wordSet().complement();
   case 'd':
     return *CodePointSet::category("Nd");
   case 'D':
@@ -390,12 +444,36 @@ Expected<PatternNode> kiln::tokenizer::parsePattern(StringRef pattern) {
   return PatternParser(pattern).parse();
 }
 
+PatternNode kiln::tokenizer::setPattern(CodePointSet set) {
+  PatternNode node;
+  node.kind = PatternNode::Set;
+  node.set = std::move(set);
+  return node;
+}
+
+PatternNode kiln::tokenizer::repeatPattern(PatternNode child, uint32_t minimum, uint32_t maximum) {
+  PatternNode node;
+  node.kind = PatternNode::Repeat;
+  node.minimum = minimum;
+  node.maximum = maximum;
+  node.children.push_back(std::move(child));
+  return node;
+}
+
+PatternNode kiln::tokenizer::listPattern(PatternNode::Kind kind,
+                                         std::vector<PatternNode> children) {
+  PatternNode node;
+  node.kind = kind;
+  node.children = std::move(children);
+  return node;
+}
+
 PatternNode kiln::tokenizer::literalPattern(StringRef text) {
   PatternNode node;
   node.kind = PatternNode::Concat;
   for (size_t position = 0; position < text.size();) {
     uint32_t codePoint = decodeUtf8(text, position);
-    node.children.push_back(setNode(CodePointSet(codePoint, codePoint)));
+    node.children.push_back(setPattern(CodePointSet(codePoint, codePoint)));
   }
   return node;
 }

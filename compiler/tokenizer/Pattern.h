@@ -3,7 +3,7 @@
 #ifndef KILN_COMPILER_TOKENIZER_PATTERN_H
 #define KILN_COMPILER_TOKENIZER_PATTERN_H
 
-#include "compiler/tokenizer/CodePointSet.h"
+#include "compiler/tokenizer/PagedTable.h"
 
 #include "llvm/Support/Error.h"
 
@@ -23,23 +23,28 @@ struct PatternNode {
 
 /// Parses the part of Oniguruma's syntax that tokenizers use: alternatives, groups `(...)`,
 /// `(?:...)`,
-/// `(?i:...)`, quantifiers (greedy and lazy), classes, `\p{..}` of general categories, `\s \d \r \n
-/// …` and lookahead for one code point. Anything else is an error that names it.
+/// `(?i:...)`, quantifiers (greedy, lazy; possessive for one code point), classes with `&&`,
+/// `\p{..}` of general categories, `\s \d \w \r \n …`, `$`, and lookahead for one code point.
+/// Anything else is an error that names it.
 llvm::Expected<PatternNode> parsePattern(llvm::StringRef pattern);
+/// Patterns that are made, not parsed: one code point of a set, a greedy repetition, and a Concat
+/// or an Alternate.
+PatternNode setPattern(CodePointSet set);
+PatternNode repeatPattern(PatternNode child, uint32_t minimum,
+                          uint32_t maximum = PatternNode::unbounded);
+PatternNode listPattern(PatternNode::Kind kind, std::vector<PatternNode> children);
 /// The pattern that matches this text and nothing else.
 PatternNode literalPattern(llvm::StringRef text);
 
 /// A pattern compiled to the table of runtime/schema/tokenizer.fbs.
 struct Automaton {
   uint32_t classCount = 0;
-  std::vector<uint32_t> rangeStarts;
-  std::vector<uint8_t> rangeClasses;
+  PagedTable<uint8_t> classes;
   std::vector<uint16_t> transitions;
 
   static constexpr uint16_t startState = 1;
   static constexpr uint16_t matchBit = 0x8000;
 
-  uint32_t classOf(uint32_t codePoint) const;
   /// The end of the match that begins at `position`, or npos.
   size_t match(llvm::StringRef text, size_t position) const;
   /// `text` with every match replaced; cut off where it gets longer than maxBytes.

@@ -45,6 +45,13 @@ void readDecoderStep(const JsonObject &object, DecoderTables &decoder, DecoderCh
     }
     if (decoder.marker.empty())
       object.problem("the decoder 'Replace' is supported for a string only");
+  } else if (type == "WordPiece") {
+    if (!first)
+      return object.problem("'WordPiece' after another decoder is not supported");
+    decoder.separator = " ";
+    decoder.continuation = object.string("prefix").value_or("##");
+    decoder.cleanUp = object.boolean("cleanup", true);
+    chain.fused = true;
   } else if (type == "ByteFallback") {
     if (chain.fused || chain.stripped)
       return object.problem("'ByteFallback' after 'Fuse' or 'Strip' is not supported");
@@ -159,10 +166,21 @@ void kiln::tokenizer::readDecoder(const JsonObject &root, TokenizerTables &table
     else
       readDecoderStep(object, decoder, chain);
   }
+  if (decoder.cleanUp)
+    glueTokens(tables);
   if (decoder.byteLevel != tables.byteLevel)
     root.problem(tables.byteLevel
                      ? "the pre-tokenizer is ByteLevel, the decoder is not: not supported"
                      : "the decoder is ByteLevel, the pre-tokenizer is not: not supported");
+}
+
+void kiln::tokenizer::glueTokens(TokenizerTables &tables) {
+  for (size_t id = 0; id < tables.tokens.size(); ++id)
+    for (StringRef beginning : {".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"})
+      if (StringRef(tables.tokens[id]).starts_with(beginning)) {
+        tables.decoder.gluedIds.push_back(static_cast<uint32_t>(id));
+        break;
+      }
 }
 
 void kiln::tokenizer::readPostProcessor(const JsonObject &root, TokenizerTables &tables) {

@@ -3,6 +3,7 @@
 #ifndef KILN_COMPILER_TOKENIZER_READJSON_H
 #define KILN_COMPILER_TOKENIZER_READJSON_H
 
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
@@ -31,6 +32,9 @@ private:
   std::vector<std::string> problems;
 };
 
+/// Where a problem is reported that a part of a file has.
+using Problem = llvm::function_ref<void(const llvm::Twine &)>;
+
 /// Reads the fields of one JSON object. A field that is absent or null has its default; one of the
 /// wrong type is a problem.
 class JsonObject {
@@ -41,6 +45,7 @@ public:
   bool boolean(llvm::StringRef key, bool absent) const;
   std::optional<std::string> string(llvm::StringRef key) const;
   std::optional<uint32_t> number(llvm::StringRef key) const;
+  void operator()(const llvm::Twine &text) const { problem(text); } // as a Problem
   /// The elements of an array; empty where it is absent.
   std::vector<const Json *> array(llvm::StringRef key) const;
   JsonObject object(const Json &json, llvm::StringRef key) const;

@@ -1,8 +1,7 @@
-//===- ReadVocabulary.cpp - The BPE model and the added tokens -------------===//
+//===- ReadVocabulary.cpp - The models and the added tokens ----------------===//
 //
-// Reads the vocabulary, the merges and the added tokens. Merges are resolved to ids here, so that
-// the runtime never concatenates strings; byte-level texts are turned into the bytes they stand
-// for.
+// Reads the model of tokenizer.json (BPE, Unigram, WordPiece) and its added tokens. Merges are
+// resolved to ids here, so that the runtime never concatenates strings.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,51 +19,7 @@ using llvm::Twine;
 
 namespace {
 
-constexpr uint32_t maxVocabulary = 4u << 20;
-constexpr size_t maxTokenBytes = 64 * 1024;
 using Ids = llvm::StringMap<uint32_t>;
-
-/// GPT-2's printable stand-in for each byte.
-uint32_t standIn(uint32_t byte) {
-  auto printable = [](uint32_t b) {
-    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-  };
-  if (printable(byte))
-    return byte;
-  uint32_t others = 0;
-  for (uint32_t b = 0; b < byte; ++b)
-    others += !printable(b);
-  return 256 + others;
-}
-
-bool addToken(const JsonObject &object, StringRef text, uint64_t id, bool inVocabulary,
-              TokenizerTables &tables) {
-  if (id >= maxVocabulary) {
-    object.problem("the id " + Twine(id) + " of '" + text.take_front(40) +
-                   "' is above the limit of " + Twine(maxVocabulary));
-    return false;
-  }
-  if (text.empty() || text.size() > maxTokenBytes) {
-    // An empty entry can neither be matched nor change a decoded text.
-    if (text.size() > maxTokenBytes)
-      object.problem("a token is longer than " + Twine(maxTokenBytes) + " bytes");
-    return text.empty();
-  }
-  if (id >= tables.tokens.size()) {
-    tables.tokens.resize(id + 1);
-    tables.inVocabulary.resize(id + 1);
-  }
-  if (!tables.tokens[id].empty() && tables.tokens[id] != text) {
-    object.problem("the id " + Twine(id) + " belongs to '" +
-                   StringRef(tables.tokens[id]).take_front(40) + "' and to '" +
-                   text.take_front(40) + "'");
-    return false;
-  }
-  tables.tokens[id] = text.str();
-  if (inVocabulary)
-    tables.inVocabulary[id] = true;
-  return true;
-}
 
 void readModelVocabulary(const JsonObject &model, TokenizerTables &tables, Ids &ids) {
   const Json *vocabulary = model.find("vocab");
@@ -76,7 +31,7 @@ void readModelVocabulary(const JsonObject &model, TokenizerTables &tables, Ids &
       return model.problem("vocab: the id of '" + StringRef(text).take_front(40) +
                            "' is not a number");
     uint64_t id = *it->get_ptr<const uint64_t *>();
-    if (!addToken(model, text, id, true, tables))
+    if (!addToken(text, id, true, tables, model.getProblems()))
       return;
     ids[text] = static_cast<uint32_t>(id);
   }
@@ -117,19 +72,20 @@ void readMerges(const JsonObject &model, TokenizerTables &tables, const Ids &ids
     // A pair that is listed twice has its last rank.
     auto [it, inserted] =
         index.try_emplace(uint64_t(*leftId) << 32 | *rightId, tables.merges.size());
-    Merge merge = {*leftId, *rightId, rank, *mergedId};
+    Merge merge = {*leftId, *rightId, rank};
+    tables.merged.push_back(*mergedId);
     if (inserted)
       tables.merges.push_back(merge);
     else
       tables.merges[it->second] = merge;
     ++rank;
   }
-  llvm::sort(tables.merges, [](const Merge &a, const Merge &b) {
-    return std::tie(a.left, a.right) < std::tie(b.left, b.right);
-  });
+  std::vector<uint32_t> sorted = tables.merged;
+  llvm::sort(sorted);
+  tables.oneRankEach = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
 }
 
-void readModelFlags(const JsonObject &model, TokenizerTables &tables, const Ids &ids) {
+void readModelFlags(const JsonObject &model, TokenizerTables &tables) {
   if (const Json *dropout = model.find("dropout"))
     if (!dropout->is_number() || *dropout != 0)
       model.problem("dropout is not supported");
@@ -141,12 +97,12 @@ void readModelFlags(const JsonObject &model, TokenizerTables &tables, const Ids 
   tables.byteFallback = model.boolean("byte_fallback", false);
   if (tables.byteFallback && tables.byteLevel)
     model.problem("byte_fallback together with ByteLevel is not supported");
-  for (unsigned byte = 0; byte < 256; ++byte) {
-    std::string name = "<0x" + llvm::utohexstr(byte, /*LowerCase=*/false, 2) + ">";
-    auto it = ids.find(name);
-    tables.byteTokens[byte] = it == ids.end() ? -1 : static_cast<int32_t>(it->second);
-  }
-  std::string unk = model.string("unk_token").value_or("");
+  findByteTokens(tables);
+}
+
+/// unk_token must be in the vocabulary.
+void readUnk(const JsonObject &model, const std::string &unk, TokenizerTables &tables,
+             const Ids &ids) {
   auto it = ids.find(unk);
   if (it != ids.end())
     tables.unk = static_cast<int32_t>(it->second);
@@ -154,8 +110,65 @@ void readModelFlags(const JsonObject &model, TokenizerTables &tables, const Ids 
     model.problem("unk_token '" + unk + "' is not in the vocabulary");
 }
 
-void readAddedTokens(const JsonObject &root, TokenizerTables &tables, const Ids &ids) {
-  llvm::StringMap<size_t> seen;
+void readBytePairs(const JsonObject &model, TokenizerTables &tables) {
+  Ids ids;
+  readModelVocabulary(model, tables, ids);
+  if (!model.getProblems().empty())
+    return;
+  readMerges(model, tables, ids);
+  readModelFlags(model, tables);
+  readUnk(model, model.string("unk_token").value_or(""), tables, ids);
+}
+
+void readWordPieces(const JsonObject &model, TokenizerTables &tables) {
+  tables.model = ModelKind::WordPieces;
+  Ids ids;
+  readModelVocabulary(model, tables, ids);
+  std::string prefix = model.string("continuing_subword_prefix").value_or("##");
+  tables.maxWordCharacters = model.number("max_input_chars_per_word").value_or(100);
+  for (const auto &entry : ids) {
+    StringRef text = entry.getKey();
+    tables.words[text.str()] = entry.getValue();
+    if (text.consume_front(prefix) && !text.empty())
+      tables.continuations[text.str()] = entry.getValue();
+  }
+  readUnk(model, model.string("unk_token").value_or("[UNK]"), tables, ids);
+  if (tables.unk < 0)
+    model.problem("unk_token: a WordPiece model needs one");
+}
+
+void readUnigram(const JsonObject &model, TokenizerTables &tables) {
+  tables.model = ModelKind::Unigram;
+  tables.fuseUnk = model.boolean("fuse_unk", true);
+  tables.byteFallback = model.boolean("byte_fallback", false);
+  double lowest = 0;
+  for (const Json *json : model.array("vocab")) {
+    size_t id = tables.scores.size();
+    if (!json->is_array() || json->size() != 2 || !(*json)[0].is_string() ||
+        !(*json)[1].is_number())
+      return model.problem("vocab: entry " + Twine(id) + " is not a token and its score");
+    const auto &text = *(*json)[0].get_ptr<const std::string *>();
+    if (!addToken(text, id, true, tables, model.getProblems()))
+      return;
+    double score = (*json)[1].get<double>();
+    tables.scores.push_back(score);
+    if (!text.empty())
+      tables.words[text] = static_cast<uint32_t>(id);
+    lowest = id == 0 ? score : std::min(lowest, score);
+  }
+  constexpr double unkPenalty = 10;
+  tables.unkScore = lowest - unkPenalty;
+  if (std::optional<uint32_t> unk = model.number("unk_id")) {
+    if (*unk >= tables.tokens.size())
+      return model.problem("unk_id: " + Twine(*unk) + " is not in the vocabulary");
+    tables.unk = static_cast<int32_t>(*unk);
+  } else {
+    model.problem("unk_id: a Unigram model needs one");
+  }
+  findByteTokens(tables);
+}
+
+void readAddedTokens(const JsonObject &root, TokenizerTables &tables) {
   for (const Json *json : root.array("added_tokens")) {
     JsonObject object = root.object(*json, "added_tokens");
     AddedToken token;
@@ -170,66 +183,12 @@ void readAddedTokens(const JsonObject &root, TokenizerTables &tables, const Ids 
     token.lstrip = object.boolean("lstrip", false);
     token.rstrip = object.boolean("rstrip", false);
     token.normalized = object.boolean("normalized", !token.special);
-    if (object.boolean("single_word", false))
-      object.problem("'" + token.content + "': single_word is not supported");
-    auto known = ids.find(token.content);
-    if (known != ids.end() && known->second != token.id) {
-      object.problem("'" + token.content + "' has the id " + Twine(token.id) +
-                     " and, in the vocabulary, " + Twine(known->second));
-      continue;
-    }
-    if (!addToken(object, token.content, token.id, false, tables))
-      continue;
-    token.searched = token.content;
-    if (token.normalized)
-      for (const TextStep &step : tables.normalizer) {
-        if (step.kind == TextStep::Prepend)
-          token.searched = step.text + token.searched;
-        else
-          token.searched = step.automaton.replaceAll(token.searched, step.text, maxTokenBytes);
-      }
-    if (token.searched.empty())
-      object.problem("'" + token.content + "' is empty after normalization");
-    if (token.searched.size() > maxTokenBytes) {
-      object.problem("'" + token.content + "' is too long after normalization");
-      continue;
-    }
-    if (token.searched != token.content) {
-      // The library decodes such a token to its normalized text, also where the vocabulary has it.
-      size_t first = 0;
-      decodeUtf8(token.content, first);
-      if (known != ids.end() && (tables.ignoreMerges || first == token.content.size()))
-        object.problem("'" + token.content +
-                       "': a vocabulary entry that normalization changes is not supported");
-      tables.tokens[token.id] = token.searched;
-      tables.inVocabulary[token.id] = false;
-    }
-    auto [it, inserted] = seen.try_emplace(token.content, tables.addedTokens.size());
-    if (inserted)
-      tables.addedTokens.push_back(std::move(token));
-    else
-      tables.addedTokens[it->second] = std::move(token);
+    token.singleWord = object.boolean("single_word", false);
+    addAddedToken(std::move(token), tables, root.getProblems());
   }
 }
 
 } // namespace
-
-std::optional<std::string> kiln::tokenizer::byteLevelBytes(StringRef token) {
-  static const std::vector<int16_t> bytes = [] {
-    std::vector<int16_t> table(512, -1);
-    for (uint32_t byte = 0; byte < 256; ++byte)
-      table[standIn(byte)] = static_cast<int16_t>(byte);
-    return table;
-  }();
-  std::string result;
-  for (size_t position = 0; position < token.size();) {
-    uint32_t codePoint = decodeUtf8(token, position);
-    if (codePoint >= bytes.size() || bytes[codePoint] < 0)
-      return std::nullopt;
-    result.push_back(static_cast<char>(bytes[codePoint]));
-  }
-  return result;
-}
 
 void kiln::tokenizer::readVocabulary(const JsonObject &root, TokenizerTables &tables) {
   const Json *json = root.find("model");
@@ -237,27 +196,23 @@ void kiln::tokenizer::readVocabulary(const JsonObject &root, TokenizerTables &ta
     return root.problem("model: expected an object");
   JsonObject model = root.object(*json, "model");
   std::string type = model.typeName();
-  if (type.empty() && model.find("merges"))
-    type = "BPE"; // older files do not say
-  if (type != "BPE")
-    return model.problem("the model '" + type + "' is not supported, only BPE is");
-
-  Ids ids;
-  readModelVocabulary(model, tables, ids);
+  if (type.empty()) // older files do not say
+    type = model.find("merges") ? "BPE" : model.find("vocab") ? "WordPiece" : "";
+  if (tables.byteLevel && type != "BPE")
+    return model.problem("the model '" + type + "' with ByteLevel is not supported, only BPE is");
+  if (type == "BPE")
+    readBytePairs(model, tables);
+  else if (type == "Unigram")
+    readUnigram(model, tables);
+  else if (type == "WordPiece")
+    readWordPieces(model, tables);
+  else
+    return model.problem("the model '" + type +
+                         "' is not supported, only BPE, Unigram and WordPiece are");
   if (!root.getProblems().empty())
     return;
-  readMerges(model, tables, ids);
-  readModelFlags(model, tables, ids);
-  readAddedTokens(root, tables, ids);
+  readAddedTokens(root, tables);
   if (tables.tokens.empty())
     model.problem("the vocabulary is empty");
-  if (!tables.byteLevel)
-    return;
-  for (size_t id = 0; id < tables.tokens.size(); ++id) {
-    // A text that is not made of stand-ins is its own bytes; no text can reach it through merges.
-    if (std::optional<std::string> bytes = byteLevelBytes(tables.tokens[id]))
-      tables.tokens[id] = std::move(*bytes);
-    else
-      tables.inVocabulary[id] = false;
-  }
+  resolveByteLevel(tables);
 }

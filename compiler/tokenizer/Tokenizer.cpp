@@ -21,6 +21,12 @@ using namespace kiln::tokenizer;
 using llvm::Expected;
 using llvm::StringRef;
 
+Expected<std::vector<uint8_t>> kiln::tokenizer::finishTables(TokenizerTables &tables) {
+  findDirectEntries(tables);
+  cutAtMarkers(tables);
+  return writeTables(tables);
+}
+
 Expected<std::vector<uint8_t>> kiln::compileTokenizerJson(StringRef tokenizer, StringRef config,
                                                           StringRef name) {
   Expected<Json> json = parseJson(tokenizer, name);
@@ -37,14 +43,15 @@ Expected<std::vector<uint8_t>> kiln::compileTokenizerJson(StringRef tokenizer, S
   Problems problems;
   TokenizerTables tables;
   JsonObject root(*json, "", problems);
-  readTextSteps(root, tables);
-  readDecoder(root, tables);
+  readNormalizer(root, tables);
+  readPreTokenizer(root, tables);
   readVocabulary(root, tables);
+  readDecoder(root, tables);
   readPostProcessor(root, tables);
   readConfig(JsonObject(configJson, "tokenizer_config.json", problems), tables);
   if (!problems.empty())
     return problems.take(name);
-  return writeTables(tables);
+  return finishTables(tables);
 }
 
 /// The text of a file of the folder; none where it is absent.

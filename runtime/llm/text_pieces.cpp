@@ -1,6 +1,5 @@
-// Cuts text into the pieces that byte-pair encoding works on: finds added tokens, and runs the
-// steps (prepend, replace, split) that normalizers and pre-tokenizers were compiled to. What a step
-// does is specified in runtime/schema/tokenizer.fbs.
+// Cuts text into the pieces that the model works on: finds added tokens, and splits at the matches
+// of a pattern. The rules are specified in runtime/schema/tokenizer.fbs.
 
 #include "llm/text_pieces.h"
 
@@ -10,17 +9,29 @@
 
 namespace kiln {
 
-bool append_bytes(pieces_t *pieces, const uint8_t *data, uint32_t size) {
-  array_t<uint8_t> *array = &pieces->text;
-  uint32_t needed;
-  if (!checked_add(array->count, size, &needed) || needed > pieces->limit)
-    return false;
-  if (needed > array->capacity && !array->reserve(needed < 256 ? 256 : needed + needed / 2))
-    return false;
-  if (size)
-    memcpy(array->data + array->count, data, size);
-  array->count = needed;
-  return true;
+uint32_t space_before(const uint8_t *text, uint32_t begin, uint32_t end) {
+  while (end > begin) {
+    uint32_t start = end - 1;
+    while (start > begin && end - start < 4 && (text[start] & 0xC0) == 0x80)
+      --start;
+    uint32_t code_point;
+    if (utf8_read(text + start, end - start, &code_point) != end - start ||
+        !is_white_space(code_point))
+      break;
+    end = start;
+  }
+  return end;
+}
+
+uint32_t space_after(const uint8_t *text, uint32_t begin, uint32_t end) {
+  while (begin < end) {
+    uint32_t code_point;
+    uint32_t length = utf8_read(text + begin, end - begin, &code_point);
+    if (!is_white_space(code_point))
+      break;
+    begin += length;
+  }
+  return begin;
 }
 
 /* ---- Added tokens ------------------------------------------------------------------------ */
@@ -57,30 +68,22 @@ static const added_token_t *longest_at(const added_tokens_t &added, const uint8_
   return longest;
 }
 
-/* Where the white space that ends at `end` begins. */
-static uint32_t space_before(const uint8_t *text, uint32_t begin, uint32_t end) {
-  while (end > begin) {
-    uint32_t start = end - 1;
-    while (start > begin && end - start < 4 && (text[start] & 0xC0) == 0x80)
-      --start;
+/* Whether the last character before `at` is a word character. */
+static bool word_before(const added_tokens_t &added, const uint8_t *text, uint32_t begin,
+                        uint32_t at) {
+  uint32_t start = at;
+  while (start > begin && at - start < 4) {
+    --start;
     uint32_t code_point;
-    if (utf8_read(text + start, end - start, &code_point) != end - start ||
-        !is_white_space(code_point))
-      break;
-    end = start;
+    if (utf8_read(text + start, at - start, &code_point) == at - start)
+      return automaton_match(*added.word, text, start, at) == at;
   }
-  return end;
+  return false;
 }
 
-static uint32_t space_after(const uint8_t *text, uint32_t begin, uint32_t end) {
-  while (begin < end) {
-    uint32_t code_point;
-    uint32_t length = utf8_read(text + begin, end - begin, &code_point);
-    if (!is_white_space(code_point))
-      break;
-    begin += length;
-  }
-  return begin;
+static bool word_after(const added_tokens_t &added, const uint8_t *text, uint32_t at,
+                       uint32_t end) {
+  return at < end && automaton_match(*added.word, text, at, end) != 0;
 }
 
 bool find_added_tokens(const added_tokens_t &added, const uint8_t *text, uint32_t begin,
@@ -89,7 +92,11 @@ bool find_added_tokens(const added_tokens_t &added, const uint8_t *text, uint32_
   auto rest = [&](uint32_t until) {
     return done >= until || pieces->push({done, until, no_id, first && done == begin});
   };
-  for (uint32_t at = begin; at < end && added.count != 0;) {
+  for (uint32_t at = begin; added.count != 0;) {
+    while (at < end && added.first[text[at]] == added.first[text[at] + 1])
+      ++at;
+    if (at >= end)
+      break;
     const added_token_t *token = longest_at(added, text, at, end);
     if (!token) {
       ++at; // a token's text begins a character, so that no match begins inside one
@@ -98,6 +105,9 @@ bool find_added_tokens(const added_tokens_t &added, const uint8_t *text, uint32_
     uint32_t start = at, stop = at + token->text.size;
     at = stop;
     if (skip_special && token->special)
+      continue;
+    if (token->single_word &&
+        (word_before(added, text, begin, start) || word_after(added, text, stop, end)))
       continue;
     if (token->lstrip) {
       start = space_before(text, begin, start);
@@ -112,61 +122,21 @@ bool find_added_tokens(const added_tokens_t &added, const uint8_t *text, uint32_
   return rest(end);
 }
 
-/* ---- Steps ------------------------------------------------------------------------------- */
-
-static bool prepend(const text_step_t &step, const pieces_t &from, pieces_t *to) {
-  for (const piece_t &piece : from.pieces) {
-    uint32_t size = piece.end - piece.begin, begin = to->text.count;
-    const uint8_t *text = from.text.data + piece.begin;
-    bool present = size >= step.text.size && step.text.size != 0 &&
-                   memcmp(text, step.text.data, step.text.size) == 0;
-    bool wanted = piece.id == no_id && size != 0 &&
-                  (step.when == prepend_always ||
-                   (!present && (step.when == prepend_unless_present || piece.first)));
-    if ((wanted && !append_bytes(to, step.text.data, step.text.size)) ||
-        !append_bytes(to, text, size) ||
-        !to->pieces.push({begin, to->text.count, piece.id, piece.first}))
-      return false;
-  }
-  return true;
-}
-
-static bool replace(const text_step_t &step, const pieces_t &from, pieces_t *to) {
-  const uint8_t *text = from.text.data;
-  for (const piece_t &piece : from.pieces) {
-    uint32_t begin = to->text.count, copied = piece.begin;
-    for (uint32_t at = piece.begin; at < piece.end && piece.id == no_id;) {
-      uint32_t stop = automaton_match(*step.automaton, text, at, piece.end);
-      if (stop == 0) {
-        uint32_t code_point;
-        at += utf8_read(text + at, piece.end - at, &code_point);
-        continue;
-      }
-      if (!append_bytes(to, text + copied, at - copied) ||
-          !append_bytes(to, step.text.data, step.text.size))
-        return false;
-      copied = at = stop;
-    }
-    if (!append_bytes(to, text + copied, piece.end - copied) ||
-        !to->pieces.push({begin, to->text.count, piece.id, piece.first}))
-      return false;
-  }
-  return true;
-}
+/* ---- Splitting ---------------------------------------------------------------------------- */
 
 /* Takes the matches and gaps of one piece in order and makes pieces of them. */
 struct splitter_t {
   const text_step_t &step;
   const piece_t &piece;
-  array_t<piece_t> *pieces;
+  piece_sink_t sink;
   piece_t held; /* not yet pushed, because the next part may join it */
   bool holding;
   bool previous_match; /* the part before was a match */
 
   bool flush() {
-    bool pushed = !holding || pieces->push(held);
+    bool taken = !holding || sink.take(sink.user, held);
     holding = false;
-    return pushed;
+    return taken;
   }
 
   bool add(uint32_t begin, uint32_t end, bool match) {
@@ -202,50 +172,23 @@ struct splitter_t {
   }
 };
 
-static bool split(const text_step_t &step, const pieces_t &from, array_t<piece_t> *to) {
-  const uint8_t *text = from.text.data;
-  for (const piece_t &piece : from.pieces) {
-    if (piece.id != no_id) {
-      if (!to->push(piece))
-        return false;
+bool split_piece(const text_step_t &step, const uint8_t *text, const piece_t &piece,
+                 piece_sink_t sink) {
+  const automaton_t &automaton = *static_cast<const automaton_t *>(step.table);
+  splitter_t splitter = {step, piece, sink, {}, false, false};
+  uint32_t gap = piece.begin;
+  for (uint32_t at = piece.begin; at < piece.end;) {
+    uint32_t stop = automaton_match(automaton, text, at, piece.end);
+    if (stop == 0) {
+      uint32_t code_point;
+      at += utf8_read(text + at, piece.end - at, &code_point);
       continue;
     }
-    splitter_t splitter = {step, piece, to, {}, false, false};
-    uint32_t gap = piece.begin;
-    for (uint32_t at = piece.begin; at < piece.end;) {
-      uint32_t stop = automaton_match(*step.automaton, text, at, piece.end);
-      if (stop == 0) {
-        uint32_t code_point;
-        at += utf8_read(text + at, piece.end - at, &code_point);
-        continue;
-      }
-      if ((gap < at && !splitter.add(gap, at, false)) || !splitter.add(at, stop, true))
-        return false;
-      gap = at = stop;
-    }
-    if ((gap < piece.end && !splitter.add(gap, piece.end, false)) || !splitter.flush())
+    if ((gap < at && !splitter.add(gap, at, false)) || !splitter.add(at, stop, true))
       return false;
+    gap = at = stop;
   }
-  return true;
-}
-
-bool apply_text_step(const text_step_t &step, pieces_t *from, pieces_t *to) {
-  to->text.count = 0;
-  to->pieces.count = 0;
-  bool done = step.kind == step_split     ? split(step, *from, &to->pieces)
-              : step.kind == step_replace ? replace(step, *from, to)
-                                          : prepend(step, *from, to);
-  if (!done)
-    return false;
-  array_t<piece_t> pieces = from->pieces;
-  from->pieces = to->pieces;
-  to->pieces = pieces;
-  if (step.kind != step_split) {
-    array_t<uint8_t> text = from->text;
-    from->text = to->text;
-    to->text = text;
-  }
-  return true;
+  return (gap >= piece.end || splitter.add(gap, piece.end, false)) && splitter.flush();
 }
 
 } // namespace kiln

@@ -79,7 +79,11 @@ template <typename Put> void decode_token(kiln_text_stream *stream, int32_t id, 
 
   bool first = !stream->started;
   stream->started = 1;
-  if (!first)
+  bytes_t continuation = tokenizer.continuation;
+  if (!first && continuation.size != 0 && text.size >= continuation.size &&
+      memcmp(text.data, continuation.data, continuation.size) == 0)
+    text = {text.data + continuation.size, text.size - continuation.size};
+  else if (!first && !contains(tokenizer.glued_ids, (uint32_t)id))
     put_all(tokenizer.separator);
   int byte = tokenizer.decode_byte_fallback ? byte_of_token(text) : -1;
   if (byte >= 0) {

@@ -1,6 +1,5 @@
-// Look-ups in a tokenizer's tables: vocabulary entries by their bytes, merges by their pair,
-// matches of a pattern. The tables were checked at open and are described in
-// runtime/schema/tokenizer.fbs.
+// Look-ups in a tokenizer's tables: vocabulary entries by their bytes, matches of a pattern. The
+// tables were checked at open and are described in runtime/schema/tokenizer.fbs.
 
 #include "llm/tokenizer.h"
 
@@ -10,67 +9,84 @@
 
 namespace kiln {
 
-uint32_t vocabulary_find(const kiln_tokenizer &tokenizer, const uint8_t *text, uint32_t size) {
-  uint32_t hash = 2166136261u;
-  for (uint32_t i = 0; i < size; ++i)
-    hash = (hash ^ text[i]) * 16777619u;
-  uint32_t mask = tokenizer.vocabulary.size - 1;
-  for (uint32_t slot = hash & mask;; slot = (slot + 1) & mask) {
-    uint32_t id = tokenizer.vocabulary[slot];
-    if (id == no_id)
+template <typename T> static uint64_t load(const uint8_t *from) {
+  T value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+
+/* Fewer than 8 bytes as a little-endian number. */
+static uint64_t load_rest(const uint8_t *from, uint32_t size) {
+  if (size >= 4)
+    return load<uint32_t>(from) | load<uint32_t>(from + size - 4) << 8 * (size - 4);
+  if (size >= 2)
+    return load<uint16_t>(from) | load<uint16_t>(from + size - 2) << 8 * (size - 2);
+  return size ? from[0] : 0;
+}
+
+uint64_t hash_bytes(const uint8_t *text, uint32_t size) {
+  uint64_t hash = 0x9E3779B97F4A7C15u ^ size;
+  auto add = [&](uint64_t group) {
+    hash = (hash ^ group) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+  };
+  uint32_t at = 0;
+  for (; size - at >= 8; at += 8)
+    add(load<uint64_t>(text + at));
+  if (at < size)
+    add(load_rest(text + at, size - at));
+  return hash;
+}
+
+uint32_t vocabulary_slot(const kiln_tokenizer &tokenizer, const uint8_t *text, uint32_t size,
+                         uint64_t hash) {
+  uint32_t count = tokenizer.vocabulary.size;
+  uint32_t tag = (uint32_t)(hash >> 53);
+  uint32_t at = (uint32_t)((hash & UINT32_MAX) * count >> 32);
+  while (true) {
+    uint32_t slot = tokenizer.vocabulary[at];
+    if (slot == UINT32_MAX)
       return no_id;
-    bytes_t entry = token_text(tokenizer, id);
-    if (entry.size == size && memcmp(entry.data, text, size) == 0)
-      return id;
+    if (slot >> 21 == tag) {
+      bytes_t entry = token_text(tokenizer, slot & id_mask);
+      if (entry.size == size && memcmp(entry.data, text, size) == 0)
+        return slot;
+    }
+    at = at + 1 == count ? 0 : at + 1;
   }
 }
 
-const merge_t *merge_find(const kiln_tokenizer &tokenizer, uint32_t left, uint32_t right) {
-  uint32_t low = tokenizer.merge_offsets[left], high = tokenizer.merge_offsets[left + 1];
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    const merge_t &merge = tokenizer.merges[middle];
-    if (merge.right == right)
-      return &merge;
-    if (merge.right < right)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return nullptr;
-}
-
-static uint32_t class_of(const automaton_t &automaton, uint32_t code_point) {
-  if (code_point < 128)
-    return automaton.ascii_classes[code_point];
-  uint32_t low = 0, high = automaton.range_starts.size; // starts[low] <= code_point < starts[high]
-  while (high - low > 1) {
-    uint32_t middle = low + (high - low) / 2;
-    if (automaton.range_starts[middle] <= code_point)
-      low = middle;
-    else
-      high = middle;
-  }
-  return automaton.range_classes[low];
+uint32_t vocabulary_find(const kiln_tokenizer &tokenizer, const uint8_t *text, uint32_t size) {
+  if (size > tokenizer.longest_token)
+    return no_id;
+  uint32_t slot = vocabulary_slot(tokenizer, text, size, hash_bytes(text, size));
+  return slot == no_id ? no_id : slot & id_mask;
 }
 
 uint32_t automaton_match(const automaton_t &automaton, const uint8_t *text, uint32_t begin,
                          uint32_t end) {
   uint32_t columns = automaton.class_count + 1;
-  uint32_t matched = 0, state = 1, here = begin;
+  uint32_t matched = 0, here = begin;
+  const uint16_t *row = automaton.transitions + columns;
   while (true) {
     uint32_t length = 0, code_class = automaton.class_count;
     if (here < end) {
-      uint32_t code_point;
-      length = utf8_read(text + here, end - here, &code_point);
-      code_class = class_of(automaton, code_point);
+      if (text[here] < 0x80) {
+        code_class = automaton.ascii_classes[text[here]];
+        length = 1;
+      } else {
+        uint32_t code_point;
+        length = utf8_read(text + here, end - here, &code_point);
+        code_class = automaton.class_blocks[block_index(automaton.class_pages, code_point)];
+      }
     }
-    uint32_t transition = automaton.transitions[state * columns + code_class];
+    uint32_t transition = row[code_class];
     if (transition & 0x8000u)
       matched = here;
-    state = transition & 0x7FFFu;
+    uint32_t state = transition & 0x7FFFu;
     if (state == 0 || length == 0)
       return matched;
+    row = automaton.transitions + state * columns;
     here += length;
   }
 }
@@ -99,14 +115,5 @@ int32_t kiln_tokenizer_find(const kiln_tokenizer_t *tokenizer, const char *token
 }
 
 int kiln_tokenizer_is_special(const kiln_tokenizer_t *tokenizer, int32_t id) {
-  const span_t<uint32_t> &ids = tokenizer->special_ids;
-  uint32_t low = 0, high = ids.size;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (ids[middle] < (uint32_t)id)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return id >= 0 && low < ids.size && ids[low] == (uint32_t)id;
+  return id >= 0 && contains(tokenizer->special_ids, (uint32_t)id);
 }

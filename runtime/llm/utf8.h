@@ -33,6 +33,21 @@ inline uint32_t utf8_read(const uint8_t *text, uint32_t size, uint32_t *code_poi
   return length;
 }
 
+/* Writes a code point and returns its length in bytes, at most 4. */
+inline uint32_t utf8_write(uint32_t code_point, uint8_t *text) {
+  if (code_point < 0x80) {
+    text[0] = (uint8_t)code_point;
+    return 1;
+  }
+  uint32_t length = code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+  for (uint32_t i = length - 1; i > 0; --i) {
+    text[i] = (uint8_t)(0x80 | (code_point & 0x3F));
+    code_point >>= 6;
+  }
+  text[0] = (uint8_t)((0xF00u >> length) | code_point);
+  return length;
+}
+
 /* The property White_Space. */
 inline bool is_white_space(uint32_t c) {
   return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||

@@ -77,14 +77,35 @@ TEST(Pattern, KnowsClasses) {
   EXPECT_EQ(matches("(?i:'ll|'s)", "'LL 'S 'ſ 'x"), "'LL|'S|'ſ");
 }
 
+TEST(Pattern, KnowsClassesOfClasses) {
+  EXPECT_EQ(matches("[a-z&&[^bc]]+", "abcd"), "a|d");
+  EXPECT_EQ(matches("[^a-z&&[^bc]]+", "abcd1"), "bc|1");
+  EXPECT_EQ(matches(R"([\p{L}&&[^\p{Han}]]+|\p{Han}+)", "ab日本c"), "ab|日本|c");
+  EXPECT_EQ(matches("[a[bc]d]+", "abcde"), "abcd");
+  EXPECT_EQ(matches(R"(\w+)", "aé_1½ -ⓐ"), "aé_1½|ⓐ");
+}
+
+TEST(Pattern, PossessiveQuantifiersGiveNothingBack) {
+  EXPECT_EQ(matches("a++b", "aab"), "aab");
+  EXPECT_EQ(matches("a++ab", "aaab"), "");
+  EXPECT_EQ(matches("x?+xa|b", "xxaxab"), "xxa|b");
+  EXPECT_EQ(matches(R"([^\s\p{L}]++[\r\n]*)", "!!\na"), "!!\n");
+}
+
+TEST(Pattern, KnowsTheEndOfALine) {
+  EXPECT_EQ(matches(R"(\s+$)", "a  b  "), "  ");
+  EXPECT_EQ(matches("a$", "a\naa"), "a|a");
+}
+
 TEST(Pattern, RefusesByName) {
   EXPECT_NE(error("(?<=a)b").find("(?<="), std::string::npos);
-  EXPECT_NE(error("a++").find("possessive"), std::string::npos);
+  EXPECT_NE(error("(?:ab)++").find("possessive"), std::string::npos);
   EXPECT_NE(error("^a").find("'^'"), std::string::npos);
   EXPECT_NE(error("a(?=bc)").find("more than one character"), std::string::npos);
   EXPECT_NE(error(R"((a)\1)").find("'\\1'"), std::string::npos);
-  EXPECT_NE(error(R"(\p{Han})").find("Han"), std::string::npos);
-  EXPECT_NE(error("[a-z&&[^b]]").find("intersection"), std::string::npos);
+  EXPECT_NE(error(R"(\p{Greek})").find("Greek"), std::string::npos);
+  EXPECT_NE(error("[[:alpha:]]").find("[:alpha:]"), std::string::npos);
+  EXPECT_NE(error(R"(\bab)").find("\\b"), std::string::npos);
   EXPECT_NE(error("a*").find("empty text"), std::string::npos);
   EXPECT_NE(error("(a").find("missing ')'"), std::string::npos);
   EXPECT_NE(error("a)").find("unmatched"), std::string::npos);
