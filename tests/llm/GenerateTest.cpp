@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 using namespace kiln::test;
@@ -163,6 +165,81 @@ TEST_F(Generation, SamplesWithASampler) {
     seen[id] = true;
   }
   kiln_sampler_destroy(options.sampler);
+}
+
+/// Stop strings against the text that would have come without them, for every way that tokens may
+/// spell them: the fake model's tokens are single bytes, so strings of two and more span tokens.
+class StopStrings : public Generation {
+protected:
+  std::string without;
+  std::vector<const char *> strings;
+
+  void expect(std::vector<const char *> stops) {
+    strings = stops;
+    options.max_tokens = 20;
+    options.stop_string_count = 0;
+    heard = {};
+    ASSERT_EQ(kiln_sequence_truncate(llm, sequence, 0, &error), KILN_OK);
+    ASSERT_EQ(generate({1, 2, 3}), KILN_OK);
+    without = heard.text;
+    heard = {};
+    ASSERT_EQ(kiln_sequence_truncate(llm, sequence, 0, &error), KILN_OK);
+    options.stop_strings = strings.data();
+    options.stop_string_count = strings.size();
+    ASSERT_EQ(generate({1, 2, 3}), KILN_OK) << error.text;
+    size_t first = std::string::npos;
+    for (const char *stop : stops)
+      first = std::min(first, without.find(stop));
+    EXPECT_EQ(heard.text, without.substr(0, first));
+    EXPECT_EQ(stats.stop, first == std::string::npos ? KILN_STOP_MAX_TOKENS : KILN_STOP_STRING);
+    if (first != std::string::npos) {
+      EXPECT_EQ(
+          without.compare(first, std::strlen(stops[stats.stop_index]), stops[stats.stop_index]), 0);
+    }
+  }
+};
+
+TEST_F(StopStrings, EndTheTextBeforeThem) {
+  expect({"no such text"});
+  std::string text = without;
+  for (size_t begin = 0; begin < text.size(); ++begin)
+    for (size_t size : {1, 2, 3, 5}) {
+      std::string stop = text.substr(begin, size), near = stop + "?", other = "?" + stop;
+      expect({stop.c_str()});
+      expect({near.c_str()});
+      expect({other.c_str(), stop.c_str()});
+      expect({near.c_str(), stop.c_str() + (stop.size() > 1)}); // one held, one found inside it
+    }
+}
+
+TEST_F(StopStrings, AreCheckedBeforeTheFirstToken) {
+  const char *empty = "";
+  options.stop_strings = &empty;
+  options.stop_string_count = 1;
+  EXPECT_EQ(generate({1}), KILN_INVALID_ARGUMENT);
+}
+
+TEST_F(Generation, GivesLogprobsWithEachToken) {
+  kiln_token_logprob top[3];
+  struct Seen {
+    kiln_logprobs logprobs;
+    int calls = 0;
+  } seen;
+  seen.logprobs = {0, 0, top, 3};
+  options.logprobs = &seen.logprobs;
+  options.user = &seen;
+  options.max_tokens = 4;
+  options.on_token = [](void *user, int32_t id, const char *, size_t) {
+    auto &seen = *static_cast<Seen *>(user);
+    ++seen.calls;
+    EXPECT_EQ(seen.logprobs.top_count, 3u);
+    EXPECT_EQ(seen.logprobs.top[0].id, id);
+    EXPECT_EQ(seen.logprobs.top[0].logprob, seen.logprobs.chosen);
+    EXPECT_NEAR(seen.logprobs.chosen, -std::log(1 + 259 * std::exp(-9.0)), 1e-5);
+    return 0;
+  };
+  ASSERT_EQ(generate({1}), KILN_OK);
+  EXPECT_EQ(seen.calls, 4);
 }
 
 } // namespace
