@@ -53,14 +53,17 @@ static std::vector<uint8_t> makeTokenizer() {
   std::vector<uint32_t> offsets = {0}, slots(1024, UINT32_MAX);
   std::vector<uint8_t> bytes;
   for (uint32_t id = 0; id < texts.size(); ++id) {
-    bytes.insert(bytes.end(), texts[id].begin(), texts[id].end());
+    const std::string &text = texts[id]; // of less than 8 bytes: one group
+    bytes.insert(bytes.end(), text.begin(), text.end());
     offsets.push_back(static_cast<uint32_t>(bytes.size()));
-    uint32_t hash = 2166136261u;
-    for (char c : texts[id])
-      hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
-    while (slots[hash % slots.size()] != UINT32_MAX)
-      ++hash;
-    slots[hash % slots.size()] = id;
+    uint64_t hash = 0x9e3779b97f4a7c15u ^ text.size(), group = 0;
+    std::memcpy(&group, text.data(), text.size());
+    hash = (hash ^ group) * 0xd6e8feb86659fd93u;
+    hash ^= hash >> 32;
+    uint64_t slot = (hash & 0xffffffffu) * slots.size() >> 32;
+    while (slots[slot] != UINT32_MAX)
+      slot = (slot + 1) % slots.size();
+    slots[slot] = id | static_cast<uint32_t>(hash >> 53) << 21;
   }
   FlatBufferBuilder builder;
   auto text = [&](const char *characters) {
@@ -71,6 +74,10 @@ static std::vector<uint8_t> makeTokenizer() {
       schema::CreateAddedToken(builder, text("</s>"), fakeEnd, true),
       schema::CreateAddedToken(builder, text("<s>"), fakeBegin, true)};
   auto automata = emptyVector<schema::Automaton>(builder);
+  auto tries = emptyVector<schema::Trie>(builder);
+  auto maps = emptyVector<schema::CharacterMap>(builder);
+  auto normalizations = emptyVector<schema::Normalization>(builder);
+  auto rewritings = emptyVector<schema::Rewriting>(builder);
   auto normalizer = emptyVector<schema::TextStep>(builder);
   auto preTokenizer = emptyVector<schema::TextStep>(builder);
   auto addedTokens = builder.CreateVector(added);
@@ -79,14 +86,17 @@ static std::vector<uint8_t> makeTokenizer() {
   auto tokenBytes = builder.CreateVector(bytes);
   auto special = builder.CreateVector(std::vector<uint32_t>{fakeBegin, fakeEnd});
   auto vocabulary = builder.CreateVector(slots);
-  auto mergeOffsets = builder.CreateVector(std::vector<uint32_t>(texts.size() + 1));
-  auto merges = builder.CreateVectorOfStructs(std::vector<schema::Merge>());
+  auto merges = builder.CreateVector(std::vector<uint64_t>{UINT64_MAX});
   auto prefix = builder.CreateVector(std::vector<uint32_t>{fakeBegin});
   auto suffix = builder.CreateVector(std::vector<uint32_t>{fakeEnd});
   auto decoder = schema::CreateDecoder(builder);
   schema::TokenizerBuilder root(builder);
-  root.add_version(1);
+  root.add_version(2);
   root.add_automata(automata);
+  root.add_tries(tries);
+  root.add_maps(maps);
+  root.add_normalizations(normalizations);
+  root.add_rewritings(rewritings);
   root.add_normalizer(normalizer);
   root.add_pre_tokenizer(preTokenizer);
   root.add_added_tokens(addedTokens);
@@ -96,7 +106,6 @@ static std::vector<uint8_t> makeTokenizer() {
   root.add_special_ids(special);
   root.add_vocabulary(vocabulary);
   root.add_byte_level(true);
-  root.add_merge_offsets(mergeOffsets);
   root.add_merges(merges);
   root.add_prefix(prefix);
   root.add_suffix(suffix);
