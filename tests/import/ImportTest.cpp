@@ -237,8 +237,9 @@ TEST(Import, SaysHowToGenerate) {
   ASSERT_TRUE(imported.module) << imported.error;
   EXPECT_EQ(
       imported.print((*imported.module)->getAttr("graph.language_model")),
-      "{add_bos = true, bos_token = 1 : i64, context_length = 100 : i64, eos_tokens = [2, 3], "
-      "function = \"decode\", page_size = 64 : i64, temperature = 5.000000e-01 : f64, top_k = "
+      "{add_bos = true, bos_token = 1 : i64, cache_layers = 1 : i64, context_length = 100 : i64, "
+      "eos_tokens = [2, 3], function = \"decode\", page_size = 64 : i64, temperature = "
+      "5.000000e-01 : f64, top_k = "
       "20 : i64, vocab_size = 32 : i64}");
 }
 

@@ -21,10 +21,12 @@ TEST(RealModels, Stories260K) {
   EXPECT_EQ(
       imported.printType(imported.getDecode().getArgumentTypes().back()),
       "!graph.cache<layers = 5, kv_heads = 4, head_dim = 8, page_size = 64, pages = @p, f32>");
-  EXPECT_EQ(imported.print((*imported.module)->getAttr("graph.language_model")),
-            "{add_bos = true, bos_token = 1 : i64, context_length = 512 : i64, eos_tokens = [2], "
-            "function = \"decode\", page_size = 64 : i64, temperature = 0.000000e+00 : f64, "
-            "vocab_size = 512 : i64}");
+  EXPECT_EQ(
+      imported.print((*imported.module)->getAttr("graph.language_model")),
+      "{add_bos = true, bos_token = 1 : i64, cache_layers = 5 : i64, context_length = 512 : i64, "
+      "eos_tokens = [2], function = \"decode\", page_size = 64 : i64, temperature = 0.000000e+00 : "
+      "f64, "
+      "vocab_size = 512 : i64}");
 }
 
 TEST(RealModels, CappGpt) {
@@ -37,8 +39,8 @@ TEST(RealModels, CappGpt) {
   EXPECT_EQ(counts["layer_norm"], 9);
   EXPECT_EQ(counts["gelu_tanh"], 4);
   // Its begin token, 50256, lies outside its vocabulary of 53.
-  EXPECT_EQ(
-      imported.print((*imported.module)->getAttr("graph.language_model")),
-      "{context_length = 512 : i64, eos_tokens = [51], function = \"decode\", page_size = 64 : "
-      "i64, vocab_size = 53 : i64}");
+  EXPECT_EQ(imported.print((*imported.module)->getAttr("graph.language_model")),
+            "{cache_layers = 4 : i64, context_length = 512 : i64, eos_tokens = [51], function = "
+            "\"decode\", page_size = 64 : "
+            "i64, vocab_size = 53 : i64}");
 }
