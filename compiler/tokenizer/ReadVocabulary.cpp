@@ -7,7 +7,6 @@
 
 #include "compiler/tokenizer/TokenizerTables.h"
 
-#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -51,38 +50,14 @@ bool readMerge(const Json &json, StringRef &left, StringRef &right) {
 }
 
 void readMerges(const JsonObject &model, TokenizerTables &tables, const Ids &ids) {
-  llvm::DenseMap<uint64_t, size_t> index;
-  uint32_t rank = 0;
+  std::vector<std::pair<std::string, std::string>> pairs;
   for (const Json *json : model.array("merges")) {
     StringRef left, right;
     if (!readMerge(*json, left, right))
-      return model.problem("merges: entry " + Twine(rank) + " is not a pair of tokens");
-    std::string merged = (left + right).str();
-    auto find = [&](StringRef text) -> std::optional<uint32_t> {
-      auto it = ids.find(text);
-      if (it != ids.end())
-        return it->second;
-      model.problem("merges: entry " + Twine(rank) + ": '" + text.take_front(40) +
-                    "' is not in the vocabulary");
-      return std::nullopt;
-    };
-    std::optional<uint32_t> leftId = find(left), rightId = find(right), mergedId = find(merged);
-    if (!leftId || !rightId || !mergedId)
-      return;
-    // A pair that is listed twice has its last rank.
-    auto [it, inserted] =
-        index.try_emplace(uint64_t(*leftId) << 32 | *rightId, tables.merges.size());
-    Merge merge = {*leftId, *rightId, rank};
-    tables.merged.push_back(*mergedId);
-    if (inserted)
-      tables.merges.push_back(merge);
-    else
-      tables.merges[it->second] = merge;
-    ++rank;
+      return model.problem("merges: entry " + Twine(pairs.size()) + " is not a pair of tokens");
+    pairs.push_back({left.str(), right.str()});
   }
-  std::vector<uint32_t> sorted = tables.merged;
-  llvm::sort(sorted);
-  tables.oneRankEach = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+  addMerges(pairs, ids, tables, model.getProblems());
 }
 
 void readModelFlags(const JsonObject &model, TokenizerTables &tables) {
@@ -169,6 +144,9 @@ void readUnigram(const JsonObject &model, TokenizerTables &tables) {
 }
 
 void readAddedTokens(const JsonObject &root, TokenizerTables &tables) {
+  Ids ids;
+  for (size_t id = 0; id < tables.tokens.size(); ++id)
+    ids.try_emplace(tables.tokens[id], static_cast<uint32_t>(id));
   for (const Json *json : root.array("added_tokens")) {
     JsonObject object = root.object(*json, "added_tokens");
     AddedToken token;
@@ -179,6 +157,12 @@ void readAddedTokens(const JsonObject &root, TokenizerTables &tables) {
       continue;
     }
     token.id = *id;
+    auto known = ids.find(token.content);
+    if (known != ids.end() && known->second != token.id) {
+      object.problem("'" + token.content + "' has the id " + Twine(token.id) +
+                     " and, in the vocabulary, " + Twine(known->second));
+      continue;
+    }
     token.special = object.boolean("special", false);
     token.lstrip = object.boolean("lstrip", false);
     token.rstrip = object.boolean("rstrip", false);

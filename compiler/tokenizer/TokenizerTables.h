@@ -7,6 +7,8 @@
 #include "compiler/tokenizer/ReadJson.h"
 #include "compiler/tokenizer/UnicodeText.h"
 
+#include "llvm/ADT/StringMap.h"
+
 #include <array>
 #include <cstdint>
 #include <map>
@@ -134,6 +136,9 @@ void readConfig(const JsonObject &config, TokenizerTables &tables);
 /// Puts a token into the tables; false, and a problem, where that cannot be.
 bool addToken(llvm::StringRef text, uint64_t id, bool inVocabulary, TokenizerTables &tables,
               Problems &problems);
+/// Puts pairs of tokens into the tables as merges, best first; all must be in the vocabulary.
+void addMerges(llvm::ArrayRef<std::pair<std::string, std::string>> pairs,
+               const llvm::StringMap<uint32_t> &ids, TokenizerTables &tables, Problems &problems);
 /// Puts an added token into the tables, and normalizes what is searched where it asks for it.
 void addAddedToken(AddedToken token, TokenizerTables &tables, Problems &problems);
 /// The id of each "<0xHH>" of the vocabulary.
@@ -151,6 +156,9 @@ void cutAtMarkers(TokenizerTables &tables);
 
 /// Both, and the flatbuffer.
 llvm::Expected<std::vector<uint8_t>> finishTables(TokenizerTables &tables);
+
+/// The tokenizer of a GGUF file.
+llvm::Expected<std::vector<uint8_t>> compileGgufFile(llvm::StringRef path);
 
 /// The real bytes behind the printable stand-ins of a byte-level token; none where a character is
 /// no stand-in.

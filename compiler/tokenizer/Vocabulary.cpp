@@ -7,6 +7,7 @@
 
 #include "compiler/tokenizer/TokenizerTables.h"
 
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
@@ -42,6 +43,44 @@ bool kiln::tokenizer::addToken(StringRef text, uint64_t id, bool inVocabulary,
   if (inVocabulary)
     tables.inVocabulary[id] = true;
   return true;
+}
+
+void kiln::tokenizer::addMerges(llvm::ArrayRef<std::pair<std::string, std::string>> pairs,
+                                const llvm::StringMap<uint32_t> &ids, TokenizerTables &tables,
+                                Problems &problems) {
+  constexpr size_t maxMerges = 1u << 24; // ranks have 24 bits
+  if (pairs.size() >= maxMerges)
+    return problems.add("merges: expected fewer than " + Twine(maxMerges) + ", found " +
+                        Twine(pairs.size()));
+  llvm::DenseMap<uint64_t, size_t> places;
+  for (auto [rank, pair] : llvm::enumerate(pairs)) {
+    bool known = true;
+    auto find = [&](StringRef text) -> uint32_t {
+      auto it = ids.find(text);
+      if (it != ids.end())
+        return it->second;
+      if (known)
+        problems.add("merges: entry " + Twine(rank) + ": '" + text.take_front(40) +
+                     "' is not in the vocabulary");
+      known = false;
+      return 0;
+    };
+    uint32_t left = find(pair.first), right = find(pair.second);
+    uint32_t merged = find(pair.first + pair.second);
+    if (!known)
+      return;
+    tables.merged.push_back(merged);
+    Merge merge = {left, right, static_cast<uint32_t>(rank)};
+    // A pair that is listed twice has its last rank.
+    auto [it, inserted] = places.try_emplace(uint64_t(left) << 32 | right, tables.merges.size());
+    if (inserted)
+      tables.merges.push_back(merge);
+    else
+      tables.merges[it->second] = merge;
+  }
+  std::vector<uint32_t> sorted = tables.merged;
+  llvm::sort(sorted);
+  tables.oneRankEach = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
 }
 
 void kiln::tokenizer::addAddedToken(AddedToken token, TokenizerTables &tables, Problems &problems) {

@@ -16,16 +16,14 @@ namespace kiln::test {
 class CompiledTokenizer {
 public:
   explicit CompiledTokenizer(std::vector<uint8_t> tables) : tables(std::move(tables)) { open(); }
-  explicit CompiledTokenizer(const std::string &folder) {
-    auto compiled = compileTokenizer(folder);
-    if (!compiled)
+  explicit CompiledTokenizer(const std::string &path) {
+    auto compiled = compileTokenizerPath(path);
+    if (!compiled) {
       error = llvm::toString(compiled.takeError());
-    else if (!*compiled)
-      error = "no tokenizer.json";
-    else {
-      tables = **compiled;
-      open();
+      return;
     }
+    tables = std::move(*compiled);
+    open();
   }
   ~CompiledTokenizer() { kiln_tokenizer_close(tokenizer); }
   CompiledTokenizer(const CompiledTokenizer &) = delete;
