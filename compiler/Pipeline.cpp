@@ -8,6 +8,7 @@
 //                  into place
 #include "compiler/Pipeline.h"
 #include "compiler/GenerateCode.h"
+#include "compiler/chat/ChatTemplate.h"
 #include "compiler/import/ImportModel.h"
 #include "compiler/tokenizer/Tokenizer.h"
 #include "ir/Exec/ExecDialect.h"
@@ -176,6 +177,11 @@ llvm::Error Compilation::run() {
 
   stage("weights");
   WriteOptions write;
+  // A model whose template cannot be compiled is still a model.
+  if (auto chat = compileChatTemplateOfModel(options.model))
+    write.chat = std::move(*chat);
+  else
+    report.warnings.push_back("no chat template: " + llvm::toString(chat.takeError()));
   write.threads = options.threads;
   write.scales = options.plainScales ? ScaleChoice::AbsMax : ScaleChoice::Search;
   write.progress = [&](uint64_t done, uint64_t total, llvm::StringRef) {

@@ -1,6 +1,6 @@
-// Writes a .kiln file: program, code images, tokenizer, weights, in this order. Everything but the
-// quantization errors is known before the first weight is packed, so all sections have their places
-// from the start and weights go straight to theirs; the program is written last.
+// Writes a .kiln file: program, code images, tokenizer, chat template, weights, in this order.
+// Everything but the quantization errors is known before the first weight is packed, so all sections
+// have their places from the start and weights go straight to theirs; the program is written last.
 #include "compiler/artifact/ArtifactWriter.h"
 #include "compiler/artifact/ArtifactFile.h"
 #include "compiler/artifact/ProgramDescription.h"
@@ -95,10 +95,14 @@ llvm::Error kiln::writeArtifact(mlir::ModuleOp module, llvm::StringRef sourceFol
     codeSections.push_back(file.addSection(KILN_SECTION_CODE, image.elf.size()));
     report.codeBytes += image.elf.size();
   }
-  unsigned tokenizerSection = 0, weightSection = 0;
+  unsigned tokenizerSection = 0, chatSection = 0, weightSection = 0;
   if (tokenizer) {
     report.tokenizerBytes = tokenizer->size();
     tokenizerSection = file.addSection(KILN_SECTION_TOKENIZER, report.tokenizerBytes);
+  }
+  if (options.chat) {
+    report.chatBytes = options.chat->size();
+    chatSection = file.addSection(KILN_SECTION_CHAT, report.chatBytes);
   }
   if (!program.weights.empty()) {
     report.weightBytes = program.weights.back()->offset + program.weights.back()->size_bytes;
@@ -115,6 +119,9 @@ llvm::Error kiln::writeArtifact(mlir::ModuleOp module, llvm::StringRef sourceFol
       return error;
   if (tokenizer)
     if (llvm::Error error = file.append(tokenizerSection, *tokenizer))
+      return error;
+  if (options.chat)
+    if (llvm::Error error = file.append(chatSection, *options.chat))
       return error;
   if (llvm::Error error =
           writeWeights(*description, sourceFolder, file, weightSection, options, report))

@@ -17,6 +17,7 @@ namespace kiln {
 struct WriteOptions {
   unsigned threads = 0; // 0: as many as the machine runs at once
   ScaleChoice scales = ScaleChoice::Search;
+  std::optional<std::vector<uint8_t>> chat; // a chat section
   /// Called as weights are written, from any thread, one call at a time: bytes of the weights
   /// section written and to write, and the weight that is being packed.
   std::function<void(uint64_t doneBytes, uint64_t totalBytes, llvm::StringRef weight)> progress;
@@ -28,7 +29,8 @@ struct WriteReport {
     uint64_t sizeBytes;
     double relativeRmsError; // against the source; 0 where exact
   };
-  uint64_t totalBytes = 0, programBytes = 0, codeBytes = 0, tokenizerBytes = 0, weightBytes = 0;
+  uint64_t totalBytes = 0, programBytes = 0, codeBytes = 0, tokenizerBytes = 0, chatBytes = 0,
+           weightBytes = 0;
   std::vector<Weight> weights;
   uint64_t peakResidentBytes = 0; // of the process, so far
 };

@@ -25,6 +25,11 @@ llvm::Expected<std::vector<uint8_t>> compileChatTemplate(llvm::StringRef source,
                                                          const ChatVariables &variables = {},
                                                          llvm::StringRef name = "chat template");
 
+/// Compiles the template of a model: a Hugging Face folder, a GGUF file (the first, of a split
+/// model), or a folder with one GGUF model. None where it has no template.
+llvm::Expected<std::optional<std::vector<uint8_t>>>
+compileChatTemplateOfModel(llvm::StringRef path);
+
 /// Compiles the template of a Hugging Face folder: chat_template.jinja, or the chat_template of
 /// tokenizer_config.json (where it is a list, the one named "default"), with the special tokens of
 /// tokenizer_config.json. None where there is no template.

@@ -39,6 +39,7 @@ static void printReport(const CompileArguments &arguments, const CompileReport &
                                    {"weight_bytes", written.weightBytes},
                                    {"code_bytes", written.codeBytes},
                                    {"tokenizer_bytes", written.tokenizerBytes},
+                                   {"chat_bytes", written.chatBytes},
                                    {"program_bytes", written.programBytes},
                                    {"seconds", seconds},
                                    {"peak_resident_bytes", peakResidentBytes()},

@@ -22,6 +22,8 @@ static const char *sectionName(uint32_t kind) {
     return "weights";
   case KILN_SECTION_TOKENIZER:
     return "tokenizer";
+  case KILN_SECTION_CHAT:
+    return "chat";
   }
   return "unknown";
 }
