@@ -118,10 +118,10 @@ bool kiln::chat::isUnsupportedFilter(StringRef name) {
 }
 
 bool kiln::chat::isUnsupportedMethod(StringRef name) {
-  return llvm::is_contained({"encode", "expandtabs", "format_map", "fromkeys", "isidentifier",
-                             "isprintable", "maketrans", "translate", "bit_length", "bit_count",
-                             "as_integer_ratio", "conjugate", "is_integer", "hex", "to_bytes",
-                             "from_bytes"},
+  return llvm::is_contained({"casefold", "encode", "expandtabs", "format_map", "fromkeys",
+                             "isidentifier", "isprintable", "maketrans", "translate", "bit_length",
+                             "bit_count", "as_integer_ratio", "conjugate", "is_integer", "hex",
+                             "to_bytes", "from_bytes"},
                             name);
 }
 

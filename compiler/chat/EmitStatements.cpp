@@ -53,12 +53,14 @@ void TemplateEmitter::emit(const Node &node) {
     program.add(ChatOp_write_text, program.text(node.text));
     return;
   case Node::Output:
-    if (node.parts[0]->kind == Node::TextValue) {
-      program.add(ChatOp_write_text, program.text(node.parts[0]->text));
-      return;
+    for (const NodePtr &part : node.parts) {
+      if (part->kind == Node::TextValue) {
+        program.add(ChatOp_write_text, program.text(part->text));
+        continue;
+      }
+      push(*part);
+      program.add(ChatOp_write);
     }
-    push(*node.parts[0]);
-    program.add(ChatOp_write);
     return;
   case Node::If:
     return emitIf(node);

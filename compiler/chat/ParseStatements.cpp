@@ -171,7 +171,9 @@ NodePtr TemplateParser::parseStatement() {
     parseBody(node->body, "endgeneration");
   } else if (name == "print") {
     leaf(Node::Output);
-    node->parts.push_back(parseTuple());
+    do
+      node->parts.push_back(parseExpression());
+    while (!failed() && skipOperator(","));
   } else if (llvm::is_contained({"block", "extends", "include", "import", "from", "autoescape"},
                                 name))
     fail(token.line, "the statement '" + name + "' is not supported");
@@ -230,14 +232,18 @@ NodePtr TemplateParser::parseTarget(bool withMembers, StringRef end) {
   unsigned line = current().line;
   NodeList targets;
   bool many = false;
-  bool inBrackets = skipOperator("(");
   while (!failed()) {
     if (!targets.empty() &&
         (isOperator("=") || isOperator(")") || isName(end) || current().kind == Token::BlockEnd))
       break;
     auto target = std::make_unique<Node>(Node::Name, current().line);
-    if (isOperator("(")) {
+    if (skipOperator("(")) {
+      if (++depth > 100)
+        return fail(target->line, "targets are nested deeper than 100");
       target = parseTarget(withMembers, end);
+      --depth;
+      if (!failed())
+        expectOperator(")");
     } else if (!expectName(target->text)) {
       return nullptr;
     } else if (llvm::is_contained({"true", "false", "none", "True", "False", "None"},
@@ -253,8 +259,6 @@ NodePtr TemplateParser::parseTarget(bool withMembers, StringRef end) {
       break;
     many = true;
   }
-  if (inBrackets && !failed())
-    expectOperator(")");
   if (failed())
     return nullptr;
   if (!many)

@@ -50,7 +50,7 @@ struct Node {
     Test,        // as Filter
     // Statements
     Data,        // text
-    Output,      // parts[0]
+    Output,      // parts
     If,          // parts[0]; body; orElse
     For,         // parts: target, iterated, test or null; body; orElse
     Set,         // parts: target, value

@@ -292,7 +292,6 @@ value_t text_method(call_t *call, const value_t &self, uint8_t name) {
   call->check(0, 0);
   switch (name) {
   case ChatName_n_lower:
-  case ChatName_n_casefold:
     return lower(m, self);
   case ChatName_n_upper:
     return upper(m, self);

@@ -22,10 +22,8 @@ struct keys_t {
   bool case_sensitive;
 
   value_t one(const value_t &item, const value_t &path, const value_t &absent) const {
-    value_t key =
-        path.type == type_none || path.type == type_absent ? item : get_path(m, item, path);
-    if (key.type == type_undefined && absent.type != type_absent && absent.type != type_none)
-      key = absent;
+    bool plain = path.type == type_none || path.type == type_absent;
+    value_t key = plain ? item : get_path(m, item, path, absent);
     return case_sensitive ? key : ignoring_case(m, key);
   }
   /* sort(attribute="a,b") */
@@ -257,9 +255,7 @@ value_t map(machine_t *m, uint8_t filter, table_t<value_t> items, const value_t 
       result[i] = apply_filter(m, (uint8_t)first.integer, items[i], arguments + 1, count - 1);
       continue;
     }
-    result[i] = get_path(m, items[i], first);
-    if (result[i].type == type_undefined && absent.type != type_absent && absent.type != type_none)
-      result[i] = absent;
+    result[i] = get_path(m, items[i], first, absent);
   }
   deeper.leave();
   return make_generator(m, result, items.size);
@@ -310,9 +306,12 @@ value_t items_of(machine_t *m, const value_t &value) {
 
 } // namespace
 
-value_t get_path(machine_t *m, value_t item, const value_t &path) {
-  if (path.type != type_text)
-    return get_item(m, item, path, 0);
+value_t get_path(machine_t *m, value_t item, const value_t &path, const value_t &absent) {
+  bool replaced = absent.type != type_absent && absent.type != type_none;
+  if (path.type != type_text) {
+    item = get_item(m, item, path, 0);
+    return replaced && item.type == type_undefined ? absent : item;
+  }
   const char *at = path.text, *end = at + path.count;
   while (true) {
     const void *dot = memchr(at, '.', (size_t)(end - at));
@@ -322,6 +321,8 @@ value_t get_path(machine_t *m, value_t item, const value_t &path) {
     if (digits && read_number(m, at, stop, &index) && index.type == type_integer)
       part = index;
     item = get_item(m, item, part, 0);
+    if (replaced && item.type == type_undefined)
+      item = absent;
     if (stop == end)
       return item;
     at = stop + 1;

@@ -24,10 +24,10 @@ uint32_t read_code_point(const char *at, const char *end, uint32_t *c) {
 
 /* The start of the code point that ends before `at`. */
 static const char *previous(const char *begin, const char *at, uint32_t *c) {
-  for (uint32_t bytes = 1; bytes <= 4 && bytes <= (uint64_t)(at - begin); ++bytes)
-    if (read_code_point(at - bytes, at, c) == bytes)
+  for (uint32_t bytes = 4; bytes > 1; --bytes)
+    if (bytes <= (uint64_t)(at - begin) && read_code_point(at - bytes, at, c) == bytes)
       return at - bytes;
-  *c = replacement_character;
+  read_code_point(at - 1, at, c);
   return at - 1;
 }
 
@@ -384,20 +384,6 @@ void put_repr(machine_t *m, const value_t &value) {
   case type_view:
     put_items(m, value, views[value.extra % 3], "])");
     break;
-  case type_range: {
-    int64_t first = value.count ? value.items[0].integer : 0;
-    int64_t step = value.count > 1 ? value.items[1].integer - first : 1;
-    put(m, "range(", 6);
-    put_integer(m, first);
-    put(m, ", ", 2);
-    put_integer(m, first + step * (int64_t)value.count);
-    if (step != 1) {
-      put(m, ", ", 2);
-      put_integer(m, step);
-    }
-    put_character(m, ')');
-    break;
-  }
   case type_dict:
     put_entries(m, value.entries, value.count);
     break;

@@ -354,10 +354,12 @@ static bool own_attribute(machine_t *m, const value_t &value, const value_t &nam
       *result = *found;
     return found;
   }
-  if (value.type == type_tuple && value.extra && value.count == 2 &&
-      (id == schema::ChatName_n_grouper || id == schema::ChatName_n_list)) {
-    *result = value.items[id == schema::ChatName_n_list];
-    return true;
+  if (value.type == type_tuple && value.extra && value.count == 2) {
+    bool list = same_text(name, make_text("list", 4));
+    if (list || same_text(name, make_text("grouper", 7))) {
+      *result = value.items[list];
+      return true;
+    }
   }
   attribute_kind_t kind = attribute_kind(value.type, id);
   if (kind == no_attribute) {

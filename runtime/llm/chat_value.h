@@ -343,8 +343,10 @@ value_t apply_sequence_filter(machine_t *m, uint8_t filter, const value_t &value
                               const value_t *arguments, uint32_t count);
 bool apply_test(machine_t *m, uint8_t test, const value_t &value, const value_t *arguments,
                 uint32_t count);
-/* item.a.0.b for the path "a.0.b" (or an integer). */
-value_t get_path(machine_t *m, value_t item, const value_t &path);
+/* item.a.0.b for the path "a.0.b" (or an integer); what is undefined on the way becomes `absent`,
+ * unless that is absent or none itself. */
+value_t get_path(machine_t *m, value_t item, const value_t &path,
+                 const value_t &absent = make(type_absent));
 /* An argument, or absent. */
 inline value_t argument(const value_t *arguments, uint32_t count, uint32_t index) {
   return index < count ? arguments[index] : make(type_absent);

@@ -1,6 +1,7 @@
 // Renders chat templates for compare_with_transformers.py. Each line of the input is a JSON object:
-// {"template": …} compiles a template (with "variables", an object of texts), {"conversation": …,
-// "now": seconds} renders a JSON text with the last template. Each line of the output is one too:
+// {"template": …} compiles a template (with "variables", an object of texts; "section_file" keeps
+// the section), {"conversation": …, "now": seconds} renders a JSON text with the last template.
+// Each line of the output is one too:
 // {"text": …} or {"error": …, "status": …}.
 
 #include "compiler/chat/ChatTemplate.h"
@@ -8,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <iostream>
 
 using Json = nlohmann::json;
@@ -29,6 +31,10 @@ int main() {
         reply = {{"status", "compile"}, {"error", llvm::toString(compiled.takeError())}};
       } else {
         section = std::move(*compiled);
+        if (request.contains("section_file"))
+          std::ofstream(request["section_file"].get<std::string>(), std::ios::binary)
+              .write(reinterpret_cast<const char *>(section.data()),
+                     std::streamsize(section.size()));
         kiln_status_t status = kiln_chat_open_memory(section.data(), section.size(), &chat, &error);
         reply = {{"status", status}, {"error", error.text}, {"bytes", section.size()}};
       }
