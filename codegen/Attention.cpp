@@ -1,6 +1,6 @@
-// Emits kernels around attention over the paged KV cache: [rope] [slice] of query, key and value,
-// then the attention. A worker, in its first range of a launch, computes the angles of all tokens
-// and lists the work (attention/WorkList); then, for each piece of its ranges:
+// Emits kernels around attention over the paged KV cache: [rope] [norm] [slice] of query, key and
+// value, then the attention. A worker, in its first range of a launch, computes the angles of all
+// tokens and lists the work (attention/WorkList); then, for each piece of its ranges:
 //
 //   append the tokens of the piece's kv head, once per launch        attention/AppendTokens
 //   a block of neighbouring tokens of a sequence, against each page:
@@ -47,6 +47,7 @@ public:
     Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, f.frame.range(), i64(b, 0));
     branch(b, isFirst, [&] {
       rotation.emitAngles();
+      f.emitSlopes();
       append.emitReset();
       work->emitBuild();
     });
@@ -74,8 +75,7 @@ private:
   void emitSegment(const WorkList::Piece &piece) {
     append.emit(piece.rows.head);
     single.emitQueries(piece.rows);
-    single.emitSegment(piece.rows, piece.segment,
-                       address(b, piece.states, piece.segment, single.stateBytes()));
+    single.emitSegment(piece.rows, piece.segment, piece.state);
     auto word = [&](int32_t value) -> Value {
       return arith::ConstantOp::create(b, b.getI32IntegerAttr(value));
     };

@@ -188,8 +188,9 @@ LogicalResult TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
       operands.push_back(tiles[operand][r]);
-    rows.push_back(isa<graph::SiluOp>(op) ? emitSilu(b, operands.front())
-                                          : emitElementwise(b, op, operands));
+    rows.push_back(isa<graph::SiluOp>(op)       ? emitSilu(b, operands.front())
+                   : isa<graph::GeluTanhOp>(op) ? emitGeluTanh(b, operands.front())
+                                                : emitElementwise(b, op, operands));
     if (!rows.back())
       return failure();
   }

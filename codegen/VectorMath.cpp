@@ -52,13 +52,43 @@ static Value emitReciprocal(ImplicitLocOpBuilder &b, Value x) {
   return y;
 }
 
-Value emit::emitSilu(ImplicitLocOpBuilder &b, Value x) {
+/// x / (1 + 2^turns). Past 2^120 the quotient is zero as far as anybody can tell, and the guess
+/// would be denormal.
+static Value emitDividedBy(ImplicitLocOpBuilder &b, Value x, Value turns) {
   auto type = cast<VectorType>(x.getType());
-  Value turns = arith::MulFOp::create(b, x, splatConstant(b, type, -1.4426950408889634));
-  // Past 2^120 the quotient is zero as far as anybody can tell, and the guess would be denormal.
   Value most = splatConstant(b, type, 120);
   Value isBelow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, turns, most);
   Value power = emitExp2(b, arith::SelectOp::create(b, isBelow, turns, most), 5);
   Value sum = arith::AddFOp::create(b, power, splatConstant(b, type, 1));
   return arith::MulFOp::create(b, x, emitReciprocal(b, sum));
+}
+
+Value emit::emitSilu(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  Value turns = arith::MulFOp::create(b, x, splatConstant(b, type, -1.4426950408889634));
+  return emitDividedBy(b, x, turns);
+}
+
+// 1/2 (1 + tanh u) = 1 / (1 + e^(-2u)).
+Value emit::emitGeluTanh(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  constexpr double unit = -2 * 0.7978845608028654 * 1.4426950408889634; // sqrt(2/pi), log2 e
+  Value square = arith::MulFOp::create(b, x, x);
+  Value factor = math::FmaOp::create(b, square, splatConstant(b, type, unit * 0.044715),
+                                     splatConstant(b, type, unit));
+  return emitDividedBy(b, x, arith::MulFOp::create(b, x, factor));
+}
+
+// (1 - e) / (1 + e) with e = e^(-2|x|), which is small where it matters, and the sign of x.
+Value emit::emitTanh(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  Value one = splatConstant(b, type, 1);
+  Value turns = arith::MulFOp::create(b, math::AbsFOp::create(b, x),
+                                      splatConstant(b, type, -2 * 1.4426950408889634));
+  Value power = emitExp2(b, turns, 5);
+  Value size = arith::MulFOp::create(b, arith::SubFOp::create(b, one, power),
+                                     emitReciprocal(b, arith::AddFOp::create(b, one, power)));
+  Value result = math::CopySignOp::create(b, size, x);
+  Value isNumber = arith::CmpFOp::create(b, arith::CmpFPredicate::ORD, x, x);
+  return arith::SelectOp::create(b, isNumber, result, x);
 }

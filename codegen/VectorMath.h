@@ -10,6 +10,12 @@ namespace kiln::emit {
 /// (relative error below 2e-4), 4 (5e-6) or 5 (3e-7).
 mlir::Value emitExp2(mlir::ImplicitLocOpBuilder &b, mlir::Value x, int64_t degree);
 
+/// tanh x within 3e-7; NaN for NaN.
+mlir::Value emitTanh(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
+
+/// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) within 2e-6 of its size; NaN for NaN.
+mlir::Value emitGeluTanh(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
+
 /// x / (1 + e^-x) within 1.5e-6 of its size (e^-x of a large x is only that exact); NaN for NaN.
 mlir::Value emitSilu(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
 

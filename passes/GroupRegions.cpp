@@ -4,9 +4,11 @@
 //     region as epilogue. Contractions of one input and width whose results meet in an elementwise
 //     op share a region (gate and up).
 //  2. Norms and gathers that feed a contraction, and what only they use before them, are recomputed
-//     in its region as prologue; so are rotations and views that feed attention. A value with other
-//     users is recomputed only where that is cheap (a norm, a view).
-//  3. What is left and still needed forms regions of row-wise ops, joined along their edges.
+//     in its region as prologue; so are rotations, norms of heads and views that feed attention. A
+//     value with other users is recomputed only where that is cheap (a norm, a view).
+//  3. What is left and still needed forms regions of row-wise ops, joined along their edges, but
+//  for
+//     ops that are to be alone.
 //
 // Two groups are merged only where no path between them leaves them, so the groups never form a
 // cycle; ops with side effects keep their order because the order is an edge like any other.
@@ -229,7 +231,7 @@ void Grouping::copyProducers(unsigned group, unsigned op, bool direct) {
     allowed = isOnlyUsedIn(group, op);
   if (isContraction && kind == FusionKind::Elementwise)
     allowed = !direct && isOnlyUsedIn(group, op);
-  if (!isContraction && kind == FusionKind::Rotary)
+  if (!isContraction && (kind == FusionKind::Rotary || kind == FusionKind::HeadReduction))
     allowed = isOnlyUsedIn(group, op);
   if (!allowed || meetsGather(group, op) || (kind != FusionKind::View && feedsEpilogue(group, op)))
     return;
@@ -326,6 +328,8 @@ void Grouping::groupRest() {
       if (from < 0 || rowsOf(from) != rowsOf(op))
         continue;
       unsigned left = groupOf[from], right = groupOf[op];
+      if (kindOf(from) == FusionKind::Alone || kindOf(op) == FusionKind::Alone)
+        continue;
       if (left != right && groups[left].kind == GroupKind::RowWise &&
           !gathersFromItself(left, right) && canMerge(left, right))
         merge(left, right);

@@ -20,9 +20,10 @@ namespace {
 
 /// What a weight is used for, over all functions of the module.
 struct WeightRole {
-  bool isMatmulWeight = false;  // right operand of a matmul
+  bool isMatmulWeight = false;  // right operand of a matmul, or of one of experts
   bool isTable = false;         // rows picked by index
   bool isPositionTable = false; // rows picked by positions
+  bool givesRoutes = false;     // of a matmul that chooses experts
   bool givesResult = false;     // of a matmul whose product reaches a result of the function
 };
 
@@ -67,6 +68,9 @@ static llvm::StringMap<WeightRole> getRoles(ModuleOp module) {
       if (auto matmul = dyn_cast<MatmulOp>(user); matmul && matmul.getWeight() == use.getResult()) {
         role.isMatmulWeight = true;
         role.givesResult |= reachesReturn(matmul.getResult());
+        role.givesRoutes |= llvm::any_of(matmul->getUsers(), llvm::IsaPred<RouteOp>);
+      } else if (auto experts = dyn_cast<ExpertsMatmulOp>(user)) {
+        role.isMatmulWeight |= experts.getWeight() == use.getResult();
       } else if (auto embed = dyn_cast<EmbedOp>(user)) {
         role.isTable = true;
         role.isPositionTable |= arePositions(embed.getIds());
@@ -78,7 +82,7 @@ static llvm::StringMap<WeightRole> getRoles(ModuleOp module) {
 
 /// The format for a matrix under the whole-model choice `format`, or "" to keep the source's.
 static StringRef chooseFormat(StringRef format, const WeightRole &role, int64_t depth) {
-  if (format == "none")
+  if (format == "none" || role.givesRoutes)
     return "";
   if (!role.isMatmulWeight && (!role.isTable || role.isPositionTable || depth < 32))
     return "";

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace kiln;
@@ -24,6 +25,9 @@ AttentionFrame::AttentionFrame(exec::KernelOp kernel, OpBuilder &builder,
   auto table = cast<RankedTensorType>(this->shape.op.getBlockTable().getType());
   tableColumns = table.isDynamicDim(1) ? frame.dim(graph::getDims(table).getSymbols().back())
                                        : i64(b, table.getDimSize(1));
+  window = int64_t(this->shape.op.getWindow().value_or(0));
+  if (this->shape.op.getSlopes())
+    slopeOffset = reserve(int64_t(this->shape.op.getSlopes()->size()) * 4);
 }
 
 // ---- Scratch ----------------------------------------------------------------------------------
@@ -61,6 +65,11 @@ Value AttentionFrame::index(Value operand, Value at) {
 }
 Value AttentionFrame::position(Value token) { return index(shape.op.getPositions(), token); }
 Value AttentionFrame::slot(Value token) { return index(shape.op.getSlots(), token); }
+Value AttentionFrame::firstSeen(Value position) {
+  if (!window)
+    return i64(b, 0);
+  return frame.max(frame.sub(position, i64(b, window - 1)), i64(b, 0));
+}
 
 Value AttentionFrame::pageAddress(Value slot, Value page) {
   Value id = index(shape.op.getBlockTable(), frame.add(frame.mul(slot, tableColumns), page));
@@ -120,6 +129,33 @@ Value AttentionFrame::reduceMax(Value vector) {
 }
 Value AttentionFrame::reduceAdd(Value vector) {
   return halves(vector, [&](Value x, Value y) -> Value { return arith::AddFOp::create(b, x, y); });
+}
+
+void AttentionFrame::emitSlopes() {
+  if (!shape.op.getSlopes())
+    return;
+  for (auto [head, slope] : llvm::enumerate(*shape.op.getSlopes()))
+    store(b, f32(b, slope * M_LOG2E), scratch(slopeOffset + int64_t(head) * 4), 4);
+}
+
+Value AttentionFrame::changeScores(Value scores, Value queryHead, Value distance) {
+  VectorType type = vector(kLanes);
+  if (std::optional<APFloat> limit = shape.op.getSoftcap()) {
+    double units = limit->convertToDouble() * M_LOG2E;
+    scores = arith::MulFOp::create(b, scores, splatConstant(b, type, 1 / units));
+    scores = arith::MulFOp::create(b, emitTanh(b, scores), splatConstant(b, type, units));
+  }
+  if (shape.op.getSlopes()) {
+    SmallVector<float> iota;
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      iota.push_back(float(lane));
+    Value lane = arith::ConstantOp::create(b, DenseElementsAttr::get(type, ArrayRef<float>(iota)));
+    Value first = arith::SIToFPOp::create(b, f32Type, distance);
+    Value slope = loadSplat(b, f32Type, address(b, scratch(slopeOffset), queryHead, 4), kLanes);
+    Value apart = arith::AddFOp::create(b, lane, broadcast(b, first, kLanes));
+    scores = math::FmaOp::create(b, slope, apart, scores);
+  }
+  return scores;
 }
 
 Value AttentionFrame::exp2(Value x, int64_t degree) { return emitExp2(b, x, degree); }

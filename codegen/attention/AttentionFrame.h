@@ -23,6 +23,7 @@ public:
   graph::CacheType cache;
   int64_t headDim, pageSize, kvHeads, group;
   int64_t headLanes; // widest vector of at most 16 that divides headDim
+  int64_t window;    // positions that a token sees, 0: all before it
   mlir::Type f32Type;
   mlir::Value tokens; // i64: rows of this call
 
@@ -36,8 +37,10 @@ public:
   /// Scratch of a launch as an expression over the kernel's dims.
   mlir::AffineExpr scratchBytes();
 
-  mlir::Value position(mlir::Value token);                // i64
-  mlir::Value slot(mlir::Value token);                    // i64
+  mlir::Value position(mlir::Value token); // i64
+  mlir::Value slot(mlir::Value token);     // i64
+  /// First position that a token at `position` sees; i64.
+  mlir::Value firstSeen(mlir::Value position);
   mlir::Value index(mlir::Value operand, mlir::Value at); // element of an i32 parameter, as i64
 
   /// Address of the page that holds positions page * pageSize ... of a sequence.
@@ -57,6 +60,14 @@ public:
   /// First element of a query head in a row of the result.
   mlir::Value resultRow(mlir::Value token, mlir::Value queryHead);
 
+  /// Before scores are changed by slopes: writes the slopes of all heads to scratch.
+  void emitSlopes();
+  /// Whether `changeScores` does anything.
+  bool changesScores() { return shape.op.getSoftcap() || shape.op.getSlopes(); }
+  /// 16 scores (in units of log2 e) after their limit and the linear bias of their distance.
+  /// `queryHead` and `distance`, position of the first score less the query's, are i64.
+  mlir::Value changeScores(mlir::Value scores, mlir::Value queryHead, mlir::Value distance);
+
   mlir::VectorType vector(int64_t lanes) { return emit::vectorOf(lanes, f32Type); }
   mlir::Value max(mlir::Value x, mlir::Value y);
   /// The largest lane and the sum of lanes, by halves; scalars.
@@ -74,7 +85,7 @@ private:
                      llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
   mlir::Value tableColumns;
-  int64_t fixedBytes = 0, tokenBytes = 0;
+  int64_t fixedBytes = 0, tokenBytes = 0, slopeOffset = 0;
   bool sealed = false;
 };
 

@@ -1,18 +1,31 @@
-// Recognises kernels around attention: for each of query, key and value [rope] [slice] of a
-// parameter, then the attention, whose indices and cache are parameters.
+// Recognises kernels around attention: for each of query, key and value [rope] [norm of heads]
+// [slice] of a parameter, then the attention, whose indices and cache are parameters.
 #include "codegen/attention/AttentionShape.h"
+#include "ir/PanelLayout.h"
 
 using namespace mlir;
 using namespace kiln;
 
-static std::optional<HeadSource> matchSource(Value value, exec::KernelOp kernel,
+/// Whether the norm is over heads, its weight a parameter of f32.
+static bool isHeadNorm(graph::RmsNormOp norm, int64_t headDim) {
+  auto type = cast<RankedTensorType>(norm.getWeight().getType());
+  graph::StoredAttr stored = graph::getStored(type);
+  return isa<BlockArgument>(norm.getWeight()) && type.getDimSize(0) == headDim && stored &&
+         stored.getFormat() == "f32" && stored.getLayout() == kRowsLayoutName;
+}
+
+static std::optional<HeadSource> matchSource(Value value, exec::KernelOp kernel, int64_t headDim,
                                              std::string &reason) {
   HeadSource source;
   while (Operation *op = value.getDefiningOp()) {
     if (auto slice = dyn_cast<graph::SliceOp>(op)) {
       source.offset += slice.getOffset();
-    } else if (auto rope = dyn_cast<graph::RopeOp>(op); rope && !source.rope && !source.offset) {
+    } else if (auto rope = dyn_cast<graph::RopeOp>(op);
+               rope && !source.rope && !source.norm && !source.offset) {
       source.rope = rope;
+    } else if (auto norm = dyn_cast<graph::RmsNormOp>(op);
+               norm && !source.norm && !source.offset && isHeadNorm(norm, headDim)) {
+      source.norm = norm;
     } else {
       reason = ("an operand comes from " + op->getName().getStringRef()).str();
       return std::nullopt;
@@ -58,13 +71,13 @@ std::optional<AttentionShape> AttentionShape::match(exec::KernelOp kernel, std::
   for (auto [value, source] : {std::pair(shape.op.getQuery(), &shape.query),
                                {shape.op.getKey(), &shape.key},
                                {shape.op.getValue(), &shape.value}}) {
-    std::optional<HeadSource> found = matchSource(value, kernel, reason);
+    std::optional<HeadSource> found = matchSource(value, kernel, shape.op.getHeadDim(), reason);
     if (!found)
       return std::nullopt;
     *source = *found;
   }
-  if (shape.value.rope) {
-    reason = "values are rotated";
+  if (shape.value.rope || shape.value.norm) {
+    reason = "values are rotated or normalised";
     return std::nullopt;
   }
   if (shape.op.getCache().getType().getPageSize() % 16) {

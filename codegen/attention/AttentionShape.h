@@ -8,11 +8,13 @@
 
 namespace kiln {
 
-/// Where an operand of attention comes from: columns of a parameter, possibly rotated.
+/// Where an operand of attention comes from: columns of a parameter, possibly with heads
+/// normalised, then rotated.
 struct HeadSource {
   unsigned parameter = 0;
   int64_t offset = 0; // first column
   int64_t stride = 0; // elements from row to row
+  graph::RmsNormOp norm;
   graph::RopeOp rope;
 };
 
@@ -22,7 +24,8 @@ struct AttentionShape {
   int64_t group = 0;         // query heads that share a kv head
   bool hasWorkspace = false; // the kernel's second result is a graph.workspace
 
-  /// nullopt with a reason where the kernel is not [rope] [slice] of parameters, then attention.
+  /// nullopt with a reason where the kernel is not [rope] [norm] [slice] of parameters, then
+  /// attention.
   static std::optional<AttentionShape> match(exec::KernelOp kernel, std::string &reason);
 };
 

@@ -14,6 +14,9 @@
 // values: 0.20 % of the result; 0.16 % for codes, which are exact. Sums are of unrounded
 // probabilities. A cache of f32 asks for more and is refused.
 //
+// With a window, what lies before it is masked like what is yet to come, and steps wholly before it
+// are not visited.
+//
 // A row's result depends on its own queries and positions alone: steps begin at multiples of a step
 // whatever the block, and what a row does not see has probability 0.
 #include "codegen/attention/MatrixAttention.h"
@@ -41,6 +44,7 @@ struct MatrixAttention::Step {
   Value pages;    // of the step that some row of the pair sees
   Value start;    // first position of the step
   Value position; // of the block's first token
+  Value head;     // kv head
 };
 
 std::optional<std::string> MatrixAttention::refuse(const AttentionShape &shape) {
@@ -103,7 +107,10 @@ void MatrixAttention::emitAttend(const Rows &rows) {
   Value usedPairs = k.ceilDiv(count, pairRows);
   emitQueries(rows, usedPairs);
   Value end = k.add(rows.position, rows.count); // positions the last token sees
-  loop(b, i64(b, 0), end, positions, [&](Value start) {
+  Value begin = i64(b, 0);
+  if (f.window) // steps that no row sees are not visited
+    begin = k.mul(k.floorDiv(f.firstSeen(rows.position), positions), i64(b, positions));
+  loop(b, begin, end, positions, [&](Value start) {
     Value pages = k.min(k.ceilDiv(k.sub(end, start), f.pageSize), i64(b, kStepPages));
     Value firstPage = k.floorDiv(start, f.pageSize);
     loop(b, i64(b, 0), pages, 1, [&](Value page) {
@@ -113,20 +120,31 @@ void MatrixAttention::emitAttend(const Rows &rows) {
                        k.sub(k.sub(end, start), k.mul(page, i64(b, f.pageSize))));
     });
     loop(b, i64(b, 0), usedPairs, 1, [&](Value pair) {
-      Step step{pair, k.mul(pair, i64(b, pairRows)), pages, start, rows.position};
+      Step step{pair, k.mul(pair, i64(b, pairRows)), pages, start, rows.position, rows.head};
       // What the pair's last row sees of the step.
       Value lastToken = k.min(k.floorDiv(k.add(step.firstRow, i64(b, pairRows - 1)), f.group),
                               k.sub(rows.count, i64(b, 1)));
       Value seen = k.sub(k.add(k.add(rows.position, lastToken), i64(b, 1)), start);
       Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, seen, i64(b, 0));
+      Value firstToken = k.floorDiv(step.firstRow, f.group);
+      if (f.window) // what its first row sees begins before the step ends
+        some = arith::AndIOp::create(
+            b, some,
+            arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                                  f.firstSeen(k.add(rows.position, firstToken)),
+                                  k.add(start, i64(b, positions))));
       branch(b, some, [&] {
         step.pages = k.min(k.ceilDiv(seen, f.pageSize), pages);
         emitScores(step);
         // Its first row may see less.
-        Value firstSeen = k.sub(
-            k.add(k.add(rows.position, k.floorDiv(step.firstRow, f.group)), i64(b, 1)), start);
+        Value firstSeen = k.sub(k.add(k.add(rows.position, firstToken), i64(b, 1)), start);
         Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, firstSeen,
                                             k.mul(step.pages, i64(b, f.pageSize)));
+        if (f.window) // and its last row, from later on
+          whole = arith::AndIOp::create(
+              b, whole,
+              arith::CmpIOp::create(b, arith::CmpIPredicate::sle,
+                                    f.firstSeen(k.add(rows.position, lastToken)), start));
         branch(b, whole, [&] { emitSoftmax(step, false); }, [&] { emitSoftmax(step, true); });
         emitWeightedValues(step);
       });
@@ -323,9 +341,12 @@ void MatrixAttention::emitSoftmax(const Step &step, bool masked) {
                            positions / lanes * tileBytes);
     Value weights = address(b, address(b, f.scratch(weightOffset), inTile, line), tile,
                             positions / depth * tileBytes);
-    Value seen;
+    Value token = k.floorDiv(row, f.group), seen, queryHead;
     if (masked)
-      seen = k.sub(k.add(k.add(step.position, k.floorDiv(row, f.group)), i64(b, 1)), step.start);
+      seen = k.sub(k.add(k.add(step.position, token), i64(b, 1)), step.start);
+    if (f.changesScores())
+      queryHead =
+          k.add(k.mul(step.head, i64(b, f.group)), k.sub(row, k.mul(token, i64(b, f.group))));
     SmallVector<Value> initial(vectors, splatConstant(b, type, lowest));
     SmallVector<Value> peaks =
         loop(b, i64(b, 0), step.pages, 1, initial, [&](Value page, ValueRange carried) {
@@ -339,13 +360,23 @@ void MatrixAttention::emitSoftmax(const Step &step, bool masked) {
                   b, x,
                   load(b, type,
                        address(b, f.scratch(keyScaleOffset + v * line), page, f.pageSize * 4), 64));
+            Value position = k.add(k.mul(page, i64(b, f.pageSize)), i64(b, v * lanes));
+            if (f.changesScores())
+              x = f.changeScores(x, queryHead,
+                                 k.sub(k.add(step.start, position), k.add(step.position, token)));
             if (masked) {
-              Value position = k.add(k.mul(page, i64(b, f.pageSize)), i64(b, v * lanes));
               Value mask = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane,
                                                  broadcast(b, k.sub(seen, position), lanes));
+              if (f.window) {
+                Value hidden = k.sub(seen, k.add(position, i64(b, f.window + 1))); // lanes up to it
+                mask =
+                    arith::AndIOp::create(b, mask,
+                                          arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, lane,
+                                                                broadcast(b, hidden, lanes)));
+              }
               x = arith::SelectOp::create(b, mask, x, splatConstant(b, type, lowest));
             }
-            if (masked || f.hasScales())
+            if (masked || f.hasScales() || f.changesScores())
               store(b, x, at, 64);
             next.push_back(f.max(carried[v], x));
           }

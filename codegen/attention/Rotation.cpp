@@ -3,6 +3,7 @@
 #include "codegen/attention/Rotation.h"
 #include "codegen/SinCos.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include <cmath>
 
 using namespace mlir;
@@ -17,7 +18,8 @@ Rotation::Rotation(AttentionFrame &frame) : f(frame), b(frame.b) {
       graph::RopeOp other = table.rope;
       return other.getPositions() == rope.getPositions() &&
              other.getRotaryDim() == rope.getRotaryDim() &&
-             other.getFrequencies() == rope.getFrequencies();
+             other.getFrequencies() == rope.getFrequencies() &&
+             other.getFactor() == rope.getFactor();
     });
     if (!known)
       tables.push_back({rope, f.reservePerToken(int64_t(rope.getRotaryDim()) * 4)});
@@ -28,7 +30,7 @@ const Rotation::Table &Rotation::tableOf(graph::RopeOp rope) {
   for (const Table &table : tables) {
     graph::RopeOp other = table.rope;
     if (other.getPositions() == rope.getPositions() &&
-        other.getFrequencies() == rope.getFrequencies())
+        other.getFrequencies() == rope.getFrequencies() && other.getFactor() == rope.getFactor())
       return table;
   }
   llvm_unreachable("every rotation has a table");
@@ -52,6 +54,11 @@ void Rotation::emitAngles() {
         Value factor = arith::ConstantOp::create(
             b, DenseElementsAttr::get(vectorOf(width, b.getF64Type()), ArrayRef<double>(chunk)));
         auto [sin, cos] = emitSinCos(b, arith::MulFOp::create(b, turns, factor));
+        if (rope.getFactor() != 1) {
+          Value factor = splatConstant(b, f.vector(width), rope.getFactor());
+          sin = arith::MulFOp::create(b, sin, factor);
+          cos = arith::MulFOp::create(b, cos, factor);
+        }
         store(b, sin, address(b, place, at * 4), 4);
         store(b, cos, address(b, place, (half + at) * 4), 4);
       }
@@ -59,10 +66,34 @@ void Rotation::emitAngles() {
   });
 }
 
+Value Rotation::normFactor(graph::RmsNormOp norm, Value row, double scale) {
+  VectorType type = f.vector(f.headLanes);
+  Value squares = splatConstant(b, type, 0);
+  for (int64_t at = 0; at < f.headDim; at += f.headLanes) {
+    Value x = load(b, type, address(b, row, at * 4), 4);
+    squares = arith::AddFOp::create(b, squares, arith::MulFOp::create(b, x, x));
+  }
+  Value mean = arith::MulFOp::create(b, f.reduceAdd(squares), f32(b, 1.0 / double(f.headDim)));
+  Value root = math::SqrtOp::create(
+      b, arith::AddFOp::create(b, mean, f32(b, norm.getEps().convertToDouble())));
+  return arith::DivFOp::create(b, f32(b, scale), root);
+}
+
 void Rotation::emitRow(const HeadSource &source, Value token, Value head, Value destination,
                        double scale) {
   Value row = f.sourceRow(source, token, head);
-  auto scaled = [&](Value x) -> Value {
+  Value factor, weights;
+  if (graph::RmsNormOp norm = source.norm) {
+    factor = normFactor(norm, row, scale);
+    weights = f.frame.buffer(cast<BlockArgument>(norm.getWeight()).getArgNumber());
+  }
+  /// Columns from `at` on, loaded as x.
+  auto scaled = [&](Value x, int64_t at) -> Value {
+    auto type = cast<VectorType>(x.getType());
+    if (factor) {
+      x = arith::MulFOp::create(b, x, broadcast(b, factor, type.getNumElements()));
+      return arith::MulFOp::create(b, x, load(b, type, address(b, weights, at * 4), 4));
+    }
     if (scale == 1)
       return x;
     return arith::MulFOp::create(b, x, splatConstant(b, cast<VectorType>(x.getType()), scale));
@@ -74,8 +105,8 @@ void Rotation::emitRow(const HeadSource &source, Value token, Value head, Value 
     VectorType type = f.vector(width);
     Value angles = f.tokenScratch(tableOf(rope).offset, token);
     for (int64_t at = 0; at < half; at += width) {
-      Value low = scaled(load(b, type, address(b, row, at * 4), 4));
-      Value high = scaled(load(b, type, address(b, row, (at + half) * 4), 4));
+      Value low = scaled(load(b, type, address(b, row, at * 4), 4), at);
+      Value high = scaled(load(b, type, address(b, row, (at + half) * 4), 4), at + half);
       Value sin = load(b, type, address(b, angles, at * 4), 4);
       Value cos = load(b, type, address(b, angles, (half + at) * 4), 4);
       Value first = arith::SubFOp::create(b, arith::MulFOp::create(b, low, cos),
@@ -88,7 +119,7 @@ void Rotation::emitRow(const HeadSource &source, Value token, Value head, Value 
   }
   int64_t width = AttentionFrame::widestLanes(f.headDim - rotated ? f.headDim - rotated : 1);
   for (int64_t at = rotated; at < f.headDim; at += width) {
-    Value x = scaled(load(b, f.vector(width), address(b, row, at * 4), 4));
+    Value x = scaled(load(b, f.vector(width), address(b, row, at * 4), 4), at);
     store(b, x, address(b, destination, at * 4), 4);
   }
 }

@@ -12,7 +12,8 @@ public:
 
   /// Sines and cosines of all tokens of the call, to scratch.
   void emitAngles();
-  /// A head's row of query or key, rotated and times `scale`, to f32 [head_dim] at `destination`.
+  /// A head's row of query or key, normalised, rotated and times `scale`, to f32 [head_dim] at
+  /// `destination`.
   void emitRow(const HeadSource &source, mlir::Value token, mlir::Value head,
                mlir::Value destination, double scale);
 
@@ -22,6 +23,8 @@ private:
     int64_t offset; // in a token's record: sines, then cosines
   };
   const Table &tableOf(graph::RopeOp rope);
+  /// `scale` over the root of the row's mean square, f32.
+  mlir::Value normFactor(graph::RmsNormOp norm, mlir::Value row, double scale);
 
   AttentionFrame &f;
   mlir::ImplicitLocOpBuilder &b;

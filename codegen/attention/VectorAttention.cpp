@@ -4,6 +4,10 @@
 //   online softmax: running maximum and sum, older output rescaled (Milakov, Gimelshein 2018)
 //   probabilities times values, added to the outputs
 //
+// With a window, what lies before it is masked and pages wholly before it are not visited. A row
+// that has seen nothing yet collects weights of 1; the first score it sees, 1e30 above, takes them
+// back to exactly nothing.
+//
 // Keys and values are read once for all query heads of the group. Where there are several steps of
 // rows, a page of narrow elements is widened to f32 once. Scores are in units of log2 e.
 #include "codegen/attention/VectorAttention.h"
@@ -29,8 +33,10 @@ struct VectorAttention::Page {
   Value keyScales, valueScales; // null without scales
   Value left;                   // positions of this page and later ones the last row sees
   Value firstSeen;              // of which the first row of the page sees as many; both may be < 0
+  Value distance;               // of the page's first position from the first row's; <= 0
   Value firstRow;               // of the step
   Value seen;                   // positions of this page some row of the step sees
+  Value head;                   // kv head
   Value state;
 };
 
@@ -99,7 +105,8 @@ void VectorAttention::emitAttend(const Rows &rows) {
   Value count = f.frame.add(rows.position, rows.count);
   Value segments = f.frame.ceilDiv(count, kSegmentPages * f.pageSize);
   emitInitial(f.scratch(wholeOffset));
-  loop(b, i64(b, 0), segments, 1, [&](Value segment) {
+  Value first = f.frame.floorDiv(f.firstSeen(rows.position), kSegmentPages * f.pageSize);
+  loop(b, f.window ? first : i64(b, 0), segments, 1, [&](Value segment) {
     emitSegment(rows, segment, f.scratch(partOffset));
     emitMerge(f.scratch(partOffset));
   });
@@ -119,6 +126,8 @@ void VectorAttention::emitSegment(const Rows &rows, Value segment, Value state) 
   Value count = k.add(rows.position, rows.count);
   Value firstPage = k.mul(segment, i64(b, kSegmentPages));
   Value lastPage = k.min(k.ceilDiv(count, f.pageSize), k.add(firstPage, i64(b, kSegmentPages)));
+  if (f.window) // pages that no row sees
+    firstPage = k.max(firstPage, k.floorDiv(f.firstSeen(rows.position), f.pageSize));
   Value usedRows = k.mul(rows.count, i64(b, f.group));
   loop(b, firstPage, lastPage, 1, [&](Value index) {
     Page page;
@@ -137,6 +146,8 @@ void VectorAttention::emitSegment(const Rows &rows, Value segment, Value state) 
     }
     page.left = k.sub(count, start);
     page.firstSeen = k.sub(k.add(rows.position, i64(b, 1)), start);
+    page.distance = k.sub(start, rows.position);
+    page.head = rows.head;
     page.state = state;
     if (expands) {
       page.wideKeys = f.scratch(keyOffset);
@@ -222,21 +233,42 @@ void VectorAttention::emitScores(const Page &page) {
       Value scale =
           page.keyScales ? load(b, type, address(b, page.keyScales, position, 4), 64) : Value();
       for (int64_t r = 0; r < stepRows; ++r) {
+        auto tokenOfRow = [&] { // among the block's
+          return f.frame.floorDiv(f.frame.add(page.firstRow, i64(b, r)), f.group);
+        };
         Value seen = page.left;
         if (maxTokens > 1)
-          seen = f.frame.min(
-              seen, f.frame.add(page.firstSeen,
-                                f.frame.floorDiv(f.frame.add(page.firstRow, i64(b, r)), f.group)));
+          seen = f.frame.min(seen, f.frame.add(page.firstSeen, tokenOfRow()));
         Value mask = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane,
                                            broadcast(b, f.frame.sub(seen, position), lanes));
         Value score = scores[r * chunks + c];
         if (scale)
           score = arith::MulFOp::create(b, score, scale);
+        if (f.changesScores() || f.window) {
+          Value distance = f.frame.add(page.distance, position);
+          if (maxTokens > 1)
+            distance = f.frame.sub(distance, tokenOfRow());
+          score = f.changeScores(score, queryHead(page, r), distance);
+          if (f.window) {
+            Value hidden = f.frame.sub(i64(b, -f.window), distance); // lanes up to it
+            mask = arith::AndIOp::create(b, mask,
+                                         arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, lane,
+                                                               broadcast(b, hidden, lanes)));
+          }
+        }
         score = arith::SelectOp::create(b, mask, score, splatConstant(b, type, lowest));
         store(b, score, address(b, f.scratch(scoreOffset + r * f.pageSize * 4), position, 4), 64);
       }
     }
   });
+}
+
+/// The query head of row `r` of the step.
+Value VectorAttention::queryHead(const Page &page, int64_t r) {
+  KernelFrame &k = f.frame;
+  Value row = k.add(page.firstRow, i64(b, r));
+  Value inGroup = k.sub(row, k.mul(k.floorDiv(row, f.group), i64(b, f.group)));
+  return k.add(k.mul(page.head, i64(b, f.group)), inGroup);
 }
 
 /// Turns the step's scores into probabilities relative to the new maximum; rescales its outputs.

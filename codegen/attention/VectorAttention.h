@@ -40,6 +40,7 @@ private:
   struct Page;
   void emitExpand(const Page &page);
   void emitScores(const Page &page);
+  mlir::Value queryHead(const Page &page, int64_t r);
   void emitSoftmax(const Page &page);
   void emitWeightedValues(const Page &page);
   void emitInitial(mlir::Value state);

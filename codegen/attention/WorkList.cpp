@@ -24,12 +24,23 @@ static Value select(ImplicitLocOpBuilder &b, Value condition, Value x, Value y) 
   return arith::SelectOp::create(b, condition, x, y);
 }
 
-/// Pages that the last of `count` tokens sees.
+/// Pages that some of `count` tokens sees.
 Value WorkList::pagesOf(Value token, Value count) {
-  return f.frame.ceilDiv(f.frame.add(f.position(token), count), f.pageSize);
+  Value end = f.frame.ceilDiv(f.frame.add(f.position(token), count), f.pageSize);
+  if (!f.window)
+    return end;
+  return f.frame.sub(end, f.frame.floorDiv(f.firstSeen(f.position(token)), f.pageSize));
+}
+Value WorkList::firstSegmentOf(Value token) {
+  return f.frame.floorDiv(f.firstSeen(f.position(token)),
+                          f.pageSize * VectorAttention::kSegmentPages);
 }
 Value WorkList::segmentsOf(Value token) {
-  return f.frame.ceilDiv(pagesOf(token, i64(b, 1)), VectorAttention::kSegmentPages);
+  if (!f.window)
+    return f.frame.ceilDiv(pagesOf(token, i64(b, 1)), VectorAttention::kSegmentPages);
+  Value end = f.frame.ceilDiv(f.frame.add(f.position(token), i64(b, 1)),
+                              f.pageSize * VectorAttention::kSegmentPages);
+  return f.frame.sub(end, firstSegmentOf(token));
 }
 
 /// States that the workspace holds.
@@ -69,7 +80,11 @@ void WorkList::emitBuild() {
     store(b, states, field(Slot, records), 8);
     store(b, singles, field(Ordinal, records), 8);
     Value weight = select(b, isBlock, one, i64(b, singleWeight));
-    Value added = k.mul(k.mul(count, pagesOf(token, count)), weight);
+    Value pages = pagesOf(token, count);
+    if (f.window) // the first segment may be seen in part, but counts in full below
+      pages = select(b, isBlock, pages,
+                     k.mul(segmentsOf(token), i64(b, VectorAttention::kSegmentPages)));
+    Value added = k.mul(k.mul(count, pages), weight);
     auto advance = [&](Value value, Value by) { return k.add(value, select(b, begins, by, zero)); };
     // Its cost before it goes where the run of tokens was, which has been read: records <= token.
     store(b, select(b, begins, cost, load(field(Start, records))), field(Start, records), 8);
@@ -133,7 +148,8 @@ void WorkList::emitPiece(
           piece.counter = address(b, f.frame.counters(), ordinal, 4);
           int64_t segmentCost = VectorAttention::kSegmentPages * singleWeight;
           loop(b, i64(b, 0), piece.segments, 1, [&](Value segment) {
-            piece.segment = segment;
+            piece.segment = f.window ? k.add(firstSegmentOf(token), segment) : segment;
+            piece.state = address(b, piece.states, segment, stateBytes);
             whenMine(k.add(start, k.mul(segment, i64(b, segmentCost))),
                      [&] { emitters.segment(piece); });
           });

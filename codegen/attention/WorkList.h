@@ -22,8 +22,8 @@ public:
 
   struct Piece {
     VectorAttention::Rows rows;
-    mlir::Value segment, segments; // of a single token: this one of so many, whose states ...
-    mlir::Value states;            // ... lie here
+    mlir::Value segment, segments; // of a single token: this one, of so many it sees, whose ...
+    mlir::Value state, states;     // ... states lie here, this one's and the first
     mlir::Value counter;           // finished segments (address)
   };
   struct Emitters {
@@ -45,6 +45,7 @@ private:
   mlir::Value total(int64_t index) { return emit::address(b, f.scratch(totalOffset), index * 8); }
   mlir::Value load(mlir::Value address) { return emit::load(b, b.getI64Type(), address, 8); }
   mlir::Value pagesOf(mlir::Value token, mlir::Value count);
+  mlir::Value firstSegmentOf(mlir::Value token);
   mlir::Value segmentsOf(mlir::Value token);
   mlir::Value workspaceStates();
   void emitPiece(const Emitters &emitters, mlir::Value head, mlir::Value record,

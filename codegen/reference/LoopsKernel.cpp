@@ -1,7 +1,7 @@
-// The emitter "loops": kernels that only look rows up and compute elementwise. An item is a row;
-// its columns are computed 16 at a time in registers, from the loads to the stores of the whole
-// region, and what is left over one by one. Values are built on demand, as in OneRow, but as
-// vectors.
+// The emitter "loops": kernels that only look rows up, normalise them and compute elementwise. An
+// item is a row; its columns are computed 16 at a time in registers, from the loads to the stores
+// of the whole region, and what is left over one by one. Values are built on demand, as in OneRow,
+// but as vectors. A norm's mean and factor are found before, in passes of their own over its input.
 #include "codegen/EmitSupport.h"
 #include "codegen/HalfFloat.h"
 #include "codegen/KernelFrame.h"
@@ -29,6 +29,12 @@ static RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(
 static bool isElementwise(Operation *op) {
   auto fusable = dyn_cast<graph::FusableOpInterface>(op);
   return fusable && fusable.getFusionKind() == graph::FusionKind::Elementwise;
+}
+
+/// Norms of whole rows.
+static bool isNorm(Operation *op) {
+  return isa<graph::RmsNormOp, graph::LayerNormOp>(op) &&
+         cast<graph::FusableOpInterface>(op).getFusionKind() == graph::FusionKind::RowReduction;
 }
 
 // ---- What is taken --------------------------------------------------------------------------
@@ -64,7 +70,13 @@ static std::optional<std::string> refuseOp(Operation *op) {
                : std::optional<std::string>("gathered rows must be a parameter of the kernel");
   if (isElementwise(op))
     return std::nullopt;
-  return (op->getName().getStringRef() + " is neither a row lookup nor elementwise").str();
+  if (isNorm(op)) {
+    for (Value vector : op->getOperands().drop_front())
+      if (!isa<BlockArgument>(vector))
+        return "a norm's weight is computed in the kernel";
+    return std::nullopt;
+  }
+  return (op->getName().getStringRef() + " is neither a row lookup, a norm nor elementwise").str();
 }
 
 static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) {
@@ -93,6 +105,9 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) 
         graph::getRowSymbol(type) != graph::getRowSymbol(first))
       return "results have different numbers of rows";
   }
+  for (Operation &op : kernel.getBody().front())
+    if (isNorm(&op) && graph::getRowSymbol(op.getResult(0).getType()) != graph::getRowSymbol(first))
+      return "rows are picked from a norm's result";
   return std::nullopt;
 }
 
@@ -100,12 +115,18 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) 
 
 namespace {
 
+/// What a norm needs of its row: f32 scalars.
+struct NormFactors {
+  Value mean, inverse; // no mean: RMS
+};
+using RowNorms = llvm::DenseMap<Operation *, NormFactors>;
+
 /// Builds columns [column, column + lanes) of row `row` of a kernel's values: vectors of 16 f32, or
 /// with one lane scalars.
 class ColumnTile {
 public:
-  ColumnTile(KernelFrame &frame, exec::KernelOp kernel, int64_t lanes)
-      : frame(frame), b(frame.builder()), kernel(kernel), lanes(lanes) {}
+  ColumnTile(KernelFrame &frame, exec::KernelOp kernel, const RowNorms &norms, int64_t lanes)
+      : frame(frame), b(frame.builder()), kernel(kernel), norms(norms), lanes(lanes) {}
 
   /// Null after a failure, which has been reported.
   Value get(Value value, Value row, Value column) {
@@ -148,6 +169,8 @@ private:
         .Case<graph::EmbedOp>([&](graph::EmbedOp op) {
           return embed(op.getTable(), index(op.getIds(), row), column);
         })
+        .Case<graph::RmsNormOp, graph::LayerNormOp>(
+            [&](Operation *op) { return normalize(op, row, column); })
         .Default([&](Operation *op) -> Value {
           SmallVector<Value> operands;
           for (Value operand : op->getOperands()) {
@@ -157,6 +180,22 @@ private:
           }
           return emitElementwise(b, op, operands);
         });
+  }
+
+  Value inLanes(Value scalar) { return lanes == 1 ? scalar : broadcast(b, scalar, lanes); }
+
+  Value normalize(Operation *op, Value row, Value column) {
+    const NormFactors &factors = norms.at(op);
+    Value x = get(op->getOperand(0), row, column);
+    if (!x)
+      return {};
+    if (factors.mean)
+      x = arith::SubFOp::create(b, x, inLanes(factors.mean));
+    x = arith::MulFOp::create(b, x, inLanes(factors.inverse));
+    x = arith::MulFOp::create(b, x, get(op->getOperand(1), row, column));
+    if (op->getNumOperands() > 2)
+      x = arith::AddFOp::create(b, x, get(op->getOperand(2), row, column));
+    return x;
   }
 
   /// Element `row` of a parameter of indices, as i64.
@@ -247,8 +286,79 @@ private:
   KernelFrame &frame;
   ImplicitLocOpBuilder &b;
   exec::KernelOp kernel;
+  const RowNorms &norms;
   int64_t lanes;
   DenseMap<std::tuple<Value, Value, Value>, Value> values;
+};
+
+/// Finds the factors of a kernel's norms for one row.
+class NormPass {
+public:
+  NormPass(KernelFrame &frame, exec::KernelOp kernel, Value row)
+      : frame(frame), b(frame.builder()), kernel(kernel), row(row) {}
+
+  /// False after a failure, which has been reported.
+  bool run(RowNorms &norms) {
+    for (Operation &op : kernel.getBody().front()) {
+      if (!isNorm(&op))
+        continue;
+      int64_t columns = tensorType(op.getResult(0)).getDimSize(1);
+      NormFactors factors;
+      if (isa<graph::LayerNormOp>(op)) {
+        factors.mean = average(norms, op.getOperand(0), columns, [](Value x, Value) { return x; });
+        if (!factors.mean)
+          return false;
+      }
+      Value squares = average(
+          norms, op.getOperand(0), columns,
+          [&](Value x, Value lanesOfMean) {
+            if (lanesOfMean)
+              x = arith::SubFOp::create(b, x, lanesOfMean);
+            return arith::MulFOp::create(b, x, x).getResult();
+          },
+          factors.mean);
+      if (!squares)
+        return false;
+      double eps = op.getAttrOfType<FloatAttr>("eps").getValueAsDouble();
+      Value root =
+          math::SqrtOp::create(b, arith::AddFOp::create(b, squares, frame.constantF32(eps)));
+      factors.inverse = arith::DivFOp::create(b, frame.constantF32(1), root);
+      norms[&op] = factors;
+    }
+    return true;
+  }
+
+private:
+  /// The mean over the columns of `term(x, mean in as many lanes)`, a scalar; null after a failure.
+  Value average(const RowNorms &norms, Value input, int64_t columns,
+                llvm::function_ref<Value(Value, Value)> term, Value mean = {}) {
+    int64_t full = columns / kLanes * kLanes;
+    bool failed = false;
+    auto sumOf = [&](int64_t from, int64_t to, int64_t lanes, Value initial) -> Value {
+      if (from == to)
+        return initial;
+      Value wide = mean && lanes > 1 ? broadcast(b, mean, lanes) : mean;
+      return loop(b, frame.constant(from), frame.constant(to), lanes, ValueRange{initial},
+                  [&](Value column, ValueRange carried) {
+                    Value x = ColumnTile(frame, kernel, norms, lanes).get(input, row, column);
+                    failed |= !x;
+                    Value added = x ? term(x, wide) : carried[0];
+                    return SmallVector<Value>{arith::AddFOp::create(b, carried[0], added)};
+                  })[0];
+    };
+    Value zeros = splatConstant(b, vectorOf(kLanes, b.getF32Type()), 0);
+    Value sums = sumOf(0, full, kLanes, zeros);
+    Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums);
+    sum = sumOf(full, columns, 1, sum);
+    if (failed)
+      return {};
+    return arith::MulFOp::create(b, sum, frame.constantF32(1.0 / double(columns)));
+  }
+
+  KernelFrame &frame;
+  ImplicitLocOpBuilder &b;
+  exec::KernelOp kernel;
+  Value row;
 };
 
 } // namespace
@@ -264,6 +374,11 @@ static FailureOr<KernelCode> emitLoops(exec::KernelOp kernel, const Target &, Op
   unsigned readCount = kernel.getBody().getNumArguments();
   bool failedValue = false;
   loop(b, frame.begin(), frame.end(), 1, [&](Value row) {
+    RowNorms norms;
+    if (!NormPass(frame, kernel, row).run(norms)) {
+      failedValue = true;
+      return;
+    }
     for (auto [result, value] : llvm::enumerate(yield.getValues())) {
       int64_t columns = tensorType(value).getDimSize(1);
       int64_t stride = kernel.getRowStrides()[readCount + result];
@@ -272,7 +387,7 @@ static FailureOr<KernelCode> emitLoops(exec::KernelOp kernel, const Target &, Op
         if (from == to)
           return;
         loop(b, frame.constant(from), frame.constant(to), lanes, [&](Value column) {
-          Value tile = ColumnTile(frame, kernel, lanes).get(value, row, column);
+          Value tile = ColumnTile(frame, kernel, norms, lanes).get(value, row, column);
           if (tile)
             store(b, tile, address(b, target, column, 4), 4);
           else

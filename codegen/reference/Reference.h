@@ -12,7 +12,7 @@ namespace kiln {
 /// target's list. Needs the dialects and interfaces of registerReferenceDialects in the context.
 const KernelEmitter &referenceEmitter();
 
-/// Kernels of embed, gather, slice, elementwise ops and constants, 16 lanes at a time.
+/// Kernels of embed, gather, slice, norms, elementwise ops and constants, 16 lanes at a time.
 const KernelEmitter &loopsEmitter();
 
 /// What referenceEmitter builds with: upstream dialects and their bufferization interfaces. The

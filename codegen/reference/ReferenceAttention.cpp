@@ -204,10 +204,22 @@ private:
 
   Value scoreAddress(Value position) { return address(b, scores, position, 4); }
 
-  /// scores[p] = scale * q . k[p]; returns the maximum.
-  Value score(Value query, Value first, Value kvHead, Value slot, Value count) {
+  /// The slope of a query head's linear bias.
+  Value slopeOf(Value head) {
+    SmallVector<float> slopes(*op.getSlopes());
+    auto type = RankedTensorType::get({int64_t(slopes.size())}, b.getF32Type());
+    Value table =
+        arith::ConstantOp::create(b, DenseElementsAttr::get(type, ArrayRef<float>(slopes)));
+    Value index = arith::IndexCastOp::create(b, b.getIndexType(), head);
+    return tensor::ExtractOp::create(b, table, ValueRange{index});
+  }
+
+  /// scores[p] = scale * q . k[p], limited and biased, for `from` <= p < `count`; returns the
+  /// maximum.
+  Value score(Value query, Value first, Value kvHead, Value head, Value slot, Value from,
+              Value count) {
     Value lowest = frame.constantF32(-std::numeric_limits<float>::infinity());
-    return loop(b, constant(0), count, 1, ValueRange{lowest},
+    return loop(b, from, count, 1, ValueRange{lowest},
                 [&](Value position, ValueRange carried) -> SmallVector<Value> {
                   Value keys = keysOf(page(slot, position), kvHead), place = placeInPage(position);
                   Value dot = loop(b, constant(0), constant(cache.getHeadDim()), 1,
@@ -220,14 +232,27 @@ private:
                                    })[0];
                   Value scale = frame.constantF32(op.getScale().convertToDouble());
                   Value scaled = arith::MulFOp::create(b, dot, scale);
+                  if (std::optional<APFloat> limit = op.getSoftcap()) {
+                    double size = limit->convertToDouble();
+                    scaled = arith::MulFOp::create(b, scaled, frame.constantF32(1 / size));
+                    scaled = math::TanhOp::create(b, scaled);
+                    scaled = arith::MulFOp::create(b, scaled, frame.constantF32(size));
+                  }
+                  if (op.getSlopes()) {
+                    Value last = arith::SubIOp::create(b, count, constant(1));
+                    Value apart = arith::SubIOp::create(b, position, last);
+                    Value bias = arith::MulFOp::create(
+                        b, slopeOf(head), arith::SIToFPOp::create(b, b.getF32Type(), apart));
+                    scaled = arith::AddFOp::create(b, scaled, bias);
+                  }
                   store(b, scaled, scoreAddress(position), 4);
                   return {arith::MaximumFOp::create(b, carried[0], scaled)};
                 })[0];
   }
 
   /// scores[p] = exp(scores[p] - maximum); returns their sum.
-  Value exponentiate(Value maximum, Value count) {
-    return loop(b, constant(0), count, 1, ValueRange{frame.constantF32(0)},
+  Value exponentiate(Value maximum, Value from, Value count) {
+    return loop(b, from, count, 1, ValueRange{frame.constantF32(0)},
                 [&](Value position, ValueRange sum) -> SmallVector<Value> {
                   Value score = load(b, b.getF32Type(), scoreAddress(position), 4);
                   Value difference = arith::SubFOp::create(b, score, maximum);
@@ -242,17 +267,20 @@ private:
     Value position = indexOf(rows, op.getPositions(), row);
     Value slot = indexOf(rows, op.getSlots(), row);
     Value query = rowOf(rows, op.getQuery(), row);
-    Value count = add(position, constant(1));
+    Value count = add(position, constant(1)), from = constant(0);
+    if (op.getWindow())
+      from = arith::MaxSIOp::create(
+          b, arith::SubIOp::create(b, count, constant(int64_t(*op.getWindow()))), from);
     int64_t sharing = op.getHeads() / op.getKvHeads(), headDim = cache.getHeadDim();
     int64_t stride = kernel.getRowStrides()[kernel.getBody().getNumArguments()];
     Value output = address(b, frame.writeBuffer(0), row,
                            (stride ? stride : int64_t(op.getHeads()) * headDim) * 4);
     loop(b, constant(0), constant(sharing), 1, [&](Value share) {
-      Value first = mul(add(mul(kvHead, sharing), share), headDim);
-      Value maximum = score(query, first, kvHead, slot, count);
-      Value sum = exponentiate(maximum, count);
+      Value head = add(mul(kvHead, sharing), share), first = mul(head, headDim);
+      Value maximum = score(query, first, kvHead, head, slot, from, count);
+      Value sum = exponentiate(maximum, from, count);
       loop(b, constant(0), constant(headDim), 1, [&](Value d) {
-        Value total = loop(b, constant(0), count, 1, ValueRange{frame.constantF32(0)},
+        Value total = loop(b, from, count, 1, ValueRange{frame.constantF32(0)},
                            [&](Value position, ValueRange carried) -> SmallVector<Value> {
                              Value weight = load(b, b.getF32Type(), scoreAddress(position), 4);
                              Value values = valuesOf(page(slot, position), kvHead);

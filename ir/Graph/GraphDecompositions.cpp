@@ -2,127 +2,13 @@
 // with any number of rows, static or dynamic. Activations are f32; a stored weight comes in as
 // `graph.dequantize`, which whoever uses a decomposition turns into loads of the stored form. These
 // are the reference that faster kernels are tested against, so each is the plainest form of its
-// formula. Attention has none: it writes the cache, which tensors cannot say
-// (codegen/reference/ReferenceAttention.cpp has its loops).
-#include "ir/Graph/GraphDialect.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
+// formula. Those of experts are in GraphExperts.cpp. Attention has none: it writes the cache, which
+// tensors cannot say (codegen/reference/ReferenceAttention.cpp has its loops).
+#include "ir/Graph/TensorBuilder.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::graph;
-
-using Decomposition = FailureOr<SmallVector<Value>>;
-
-namespace {
-
-/// Builds linalg ops whose outputs are fresh tensors with as many rows as a given value.
-struct TensorBuilder {
-  ImplicitLocOpBuilder b;
-
-  TensorBuilder(Operation *op, OpBuilder &builder) : b(op->getLoc(), builder) {}
-
-  AffineMap map(ArrayRef<unsigned> dims, unsigned rank) {
-    return AffineMap::getMultiDimMapWithTargets(rank, dims, b.getContext());
-  }
-  Value f32(double value) { return arith::ConstantOp::create(b, b.getF32FloatAttr(float(value))); }
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-
-  /// An uninitialised tensor; a dynamic leading dim is taken from `rows`.
-  Value empty(RankedTensorType type, Value rows) {
-    SmallVector<Value> sizes;
-    if (type.isDynamicDim(0))
-      sizes.push_back(tensor::DimOp::create(b, rows, 0));
-    return tensor::EmptyOp::create(b, type, sizes);
-  }
-
-  using Body = function_ref<Value(TensorBuilder &, ValueRange)>;
-
-  /// One linalg.generic; `maps` has one map per input and the output's last. `body` gets the
-  /// inputs' elements, then the output's.
-  Value generic(ValueRange inputs, Value output, ArrayRef<AffineMap> maps,
-                ArrayRef<utils::IteratorType> iterators, Body body) {
-    return linalg::GenericOp::create(b, output.getType(), inputs, output, maps, iterators,
-                                     [&](OpBuilder &inner, Location loc, ValueRange elements) {
-                                       OpBuilder::InsertionGuard guard(b);
-                                       b.restoreInsertionPoint(inner.saveInsertionPoint());
-                                       Value result = body(*this, elements);
-                                       linalg::YieldOp::create(b, result);
-                                     })
-        .getResult(0);
-  }
-
-  /// out[i, j] (or out[j]) from elements at the same place; rank-1 inputs of a rank-2 output are
-  /// broadcast over rows, unless they are named in `perRow` and broadcast over columns.
-  Value elementwise(RankedTensorType type, ValueRange inputs, Body body,
-                    ArrayRef<unsigned> perRow = {}) {
-    unsigned rank = type.getRank();
-    SmallVector<AffineMap> maps;
-    for (auto [position, input] : llvm::enumerate(inputs)) {
-      unsigned inputRank = cast<RankedTensorType>(input.getType()).getRank();
-      if (inputRank == rank)
-        maps.push_back(b.getMultiDimIdentityMap(rank));
-      else
-        maps.push_back(map({llvm::is_contained(perRow, position) ? 0 : rank - 1}, rank));
-    }
-    maps.push_back(b.getMultiDimIdentityMap(rank));
-    SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-    return generic(inputs, empty(type, inputs.front()), maps, iterators, body);
-  }
-
-  /// The sum over columns of `body` on x [n, d] and further [n] inputs -> [n].
-  Value rowSum(Value x, ValueRange perRow, Body body) {
-    auto type = cast<RankedTensorType>(x.getType());
-    SmallVector<Value> inputs{x};
-    SmallVector<AffineMap> maps{b.getMultiDimIdentityMap(2)};
-    for (Value value : perRow) {
-      inputs.push_back(value);
-      maps.push_back(map({0}, 2));
-    }
-    maps.push_back(map({0}, 2));
-    Value sums = empty(withShape(type, type.getShape().take_front()), x);
-    sums = linalg::FillOp::create(b, f32(0), sums).getResult(0);
-    return generic(inputs, sums, maps,
-                   {utils::IteratorType::parallel, utils::IteratorType::reduction},
-                   [&](TensorBuilder &t, ValueRange elements) -> Value {
-                     Value term = body(t, elements.drop_back());
-                     return arith::AddFOp::create(t.b, elements.back(), term);
-                   });
-  }
-
-  // Scalar arithmetic inside a body.
-  Value add(Value x, Value y) { return arith::AddFOp::create(b, x, y); }
-  Value sub(Value x, Value y) { return arith::SubFOp::create(b, x, y); }
-  Value mul(Value x, Value y) { return arith::MulFOp::create(b, x, y); }
-  Value div(Value x, Value y) { return arith::DivFOp::create(b, x, y); }
-  Value exp(Value x) { return math::ExpOp::create(b, x); }
-  Value negate(Value x) { return arith::NegFOp::create(b, x); }
-};
-
-} // namespace
-
-/// A weight as the plain tensor of its values.
-static Value logical(TensorBuilder &t, Value weight) {
-  if (!getStored(weight.getType()))
-    return weight;
-  auto type = cast<RankedTensorType>(weight.getType());
-  return DequantizeOp::create(t.b, RankedTensorType::get(type.getShape(), t.b.getF32Type()),
-                              weight);
-}
-
-/// Whether all are f32 tensors: nothing else is decomposed. Asked before anything is built.
-static bool areF32(ValueRange values) {
-  return llvm::all_of(values.getTypes(), [](Type type) {
-    return cast<RankedTensorType>(type).getElementType().isF32();
-  });
-}
-
-static RankedTensorType resultType(Operation *op) {
-  return cast<RankedTensorType>(op->getResult(0).getType());
-}
 
 // ---- Picking rows and columns ---------------------------------------------------------------
 
@@ -194,6 +80,37 @@ static Value inverseRoot(TensorBuilder &t, Value sums, int64_t columns, double e
                        });
 }
 
+/// x [n, g d] normalised over each run of d columns.
+static Decomposition normalizeHeads(TensorBuilder &t, Value x, Value weight, RankedTensorType type,
+                                    double eps) {
+  int64_t size = cast<RankedTensorType>(weight.getType()).getDimSize(0);
+  RankedTensorType perHead = withShape(type, {type.getDimSize(0), type.getDimSize(1) / size});
+  Value sums = t.empty(perHead, x);
+  sums = linalg::FillOp::create(t.b, t.f32(0), sums).getResult(0);
+  sums = t.generic(weight, sums, {t.map({2}, 3), t.map({0, 1}, 3)},
+                   {utils::IteratorType::parallel, utils::IteratorType::parallel,
+                    utils::IteratorType::reduction},
+                   [&](TensorBuilder &t, ValueRange e) -> Value {
+                     Value row = linalg::IndexOp::create(t.b, 0),
+                           head = linalg::IndexOp::create(t.b, 1);
+                     Value first = arith::MulIOp::create(t.b, head, t.index(size));
+                     Value column =
+                         arith::AddIOp::create(t.b, first, linalg::IndexOp::create(t.b, 2));
+                     Value element = tensor::ExtractOp::create(t.b, x, ValueRange{row, column});
+                     return t.add(e[1], t.mul(element, element));
+                   });
+  Value inverse = inverseRoot(t, sums, size, eps);
+  Value result = t.elementwise(type, x, [&](TensorBuilder &t, ValueRange e) -> Value {
+    Value row = linalg::IndexOp::create(t.b, 0), column = linalg::IndexOp::create(t.b, 1);
+    Value head = arith::DivUIOp::create(t.b, column, t.index(size));
+    Value inHead = arith::RemUIOp::create(t.b, column, t.index(size));
+    Value scale = tensor::ExtractOp::create(t.b, inverse, ValueRange{row, head});
+    Value factor = tensor::ExtractOp::create(t.b, weight, ValueRange{inHead});
+    return t.mul(t.mul(e[0], scale), factor);
+  });
+  return SmallVector<Value>{result};
+}
+
 /// Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), eq. 4, with eps under the
 /// root.
 Decomposition RmsNormOp::decompose(OpBuilder &builder) {
@@ -202,6 +119,8 @@ Decomposition RmsNormOp::decompose(OpBuilder &builder) {
   TensorBuilder t(*this, builder);
   Value x = getInput(), weight = logical(t, getWeight());
   RankedTensorType type = resultType(*this);
+  if (getFusionKind() == FusionKind::HeadReduction)
+    return normalizeHeads(t, x, weight, type, getEps().convertToDouble());
   Value squares = t.rowSum(x, {}, [](TensorBuilder &t, ValueRange e) { return t.mul(e[0], e[0]); });
   Value inverse = inverseRoot(t, squares, type.getDimSize(1), getEps().convertToDouble());
   Value result =
@@ -274,6 +193,10 @@ Decomposition RopeOp::decompose(OpBuilder &builder) {
         Value angle = t.mul(position, frequency);
         Value sine = arith::TruncFOp::create(b, b.getF32Type(), math::SinOp::create(b, angle));
         Value cosine = arith::TruncFOp::create(b, b.getF32Type(), math::CosOp::create(b, angle));
+        if (getFactor() != 1) {
+          sine = t.mul(sine, t.f32(getFactor()));
+          cosine = t.mul(cosine, t.f32(getFactor()));
+        }
         // x[i] cos - x[i + half] sin and x[i + half] cos + x[i] sin
         Value turn = t.mul(partner, sine);
         Value signedTurn = arith::SelectOp::create(b, first, t.negate(turn), turn);
@@ -302,6 +225,12 @@ static Decomposition mapElements(Operation *op, OpBuilder &builder, TensorBuilde
   return SmallVector<Value>{t.elementwise(resultType(op), inputs, body)};
 }
 
+#define KILN_DECOMPOSE_WITH(Op, declaration, expression)                                           \
+  Decomposition Op::decompose(OpBuilder &builder) {                                                \
+    declaration;                                                                                   \
+    return mapElements(*this, builder,                                                             \
+                       [&](TensorBuilder &t, ValueRange e) -> Value { return expression; });       \
+  }
 #define KILN_DECOMPOSE(Op, expression)                                                             \
   Decomposition Op::decompose(OpBuilder &builder) {                                                \
     return mapElements(*this, builder,                                                             \
@@ -311,6 +240,10 @@ KILN_DECOMPOSE(AddOp, t.add(e[0], e[1]))
 KILN_DECOMPOSE(SubOp, t.sub(e[0], e[1]))
 KILN_DECOMPOSE(MulOp, t.mul(e[0], e[1]))
 KILN_DECOMPOSE(DivOp, t.div(e[0], e[1]))
+KILN_DECOMPOSE_WITH(ScaleOp, double number = getFactor().convertToDouble(),
+                    t.mul(e[0], t.f32(number)))
+KILN_DECOMPOSE_WITH(SoftcapOp, double number = getLimit().convertToDouble(),
+                    t.mul(math::TanhOp::create(t.b, t.mul(e[0], t.f32(1 / number))), t.f32(number)))
 KILN_DECOMPOSE(NegOp, t.negate(e[0]))
 KILN_DECOMPOSE(ExpOp, t.exp(e[0]))
 KILN_DECOMPOSE(TanhOp, math::TanhOp::create(t.b, e[0]))

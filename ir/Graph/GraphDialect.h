@@ -20,13 +20,15 @@ namespace kiln::graph {
 
 /// How an op may take part in a fused region.
 enum class FusionKind {
-  Elementwise,  // element (i, j) from elements (i, j): joins its producer's or consumer's region
-  RowReduction, // row i from row i, needing all of it (norms): joins as prologue of a contraction
-  Contraction,  // row i from row i and a weight: heads a region
-  Gather,       // rows picked by index: joins as prologue
-  View,         // columns of a row: joins any consumer
-  Attention,    // heads a region; takes views and rope of its operands as prologue
-  Rotary,       // per-head rotation: prologue of attention
+  Elementwise,   // element (i, j) from elements (i, j): joins its producer's or consumer's region
+  RowReduction,  // row i from row i, needing all of it (norms): joins as prologue of a contraction
+  HeadReduction, // the same for each run of columns (norms of heads): prologue of attention
+  Contraction,   // row i from row i and a weight: heads a region
+  Gather,        // rows picked by index: joins as prologue
+  View,          // columns of a row: joins any consumer
+  Attention,     // heads a region; takes views, head norms and rope of its operands
+  Rotary,        // per-head rotation: prologue of attention
+  Alone,         // row i from row i and weights: a region of its own
 };
 
 } // namespace kiln::graph

@@ -138,7 +138,6 @@ LogicalResult FusedOp::verify() {
 KILN_FUSION_KIND(EmbedOp, Gather)
 KILN_FUSION_KIND(GatherOp, Gather)
 KILN_FUSION_KIND(MatmulOp, Contraction)
-KILN_FUSION_KIND(RmsNormOp, RowReduction)
 KILN_FUSION_KIND(LayerNormOp, RowReduction)
 KILN_FUSION_KIND(RopeOp, Rotary)
 KILN_FUSION_KIND(AttentionOp, Attention)
@@ -183,7 +182,24 @@ static LogicalResult verifyNorm(Operation *op, Type input, ValueRange vectors) {
   return success();
 }
 
-LogicalResult RmsNormOp::verify() { return verifyNorm(*this, getInput().getType(), getWeight()); }
+LogicalResult RmsNormOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  auto weight = cast<RankedTensorType>(getWeight().getType());
+  if (failed(expectRank(*this, "input", input, 2)) ||
+      failed(expectRank(*this, "weight", weight, 1)))
+    return failure();
+  if (weight.getDimSize(0) <= 0 || input.getDimSize(1) % weight.getDimSize(0))
+    return emitOpError() << "weight: expected a size that divides rows of " << input.getDimSize(1)
+                         << ", found " << weight;
+  return success();
+}
+
+FusionKind RmsNormOp::getFusionKind() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  auto weight = cast<RankedTensorType>(getWeight().getType());
+  return input.getDimSize(1) == weight.getDimSize(0) ? FusionKind::RowReduction
+                                                     : FusionKind::HeadReduction;
+}
 
 LogicalResult LayerNormOp::verify() {
   return verifyNorm(*this, getInput().getType(), {getWeight(), getBias()});
@@ -216,6 +232,8 @@ SmallVector<double> RopeOp::getFrequencies() {
   return frequencies;
 }
 
+double RopeOp::getFactor() { return getMagnitude() ? getMagnitude()->convertToDouble() : 1; }
+
 LogicalResult AttentionOp::verify() {
   int64_t heads = getHeads(), kvHeads = getKvHeads(), dim = getHeadDim();
   CacheType cache = getCache().getType();
@@ -225,6 +243,13 @@ LogicalResult AttentionOp::verify() {
     return emitOpError() << "the cache holds other heads: " << cache;
   if (int64_t(getLayer()) < 0 || int64_t(getLayer()) >= cache.getLayers())
     return emitOpError() << "layer " << getLayer() << " of a cache of " << cache.getLayers();
+  if (getWindow() && int64_t(*getWindow()) < 1)
+    return emitOpError() << "window: expected at least 1, found " << *getWindow();
+  if (getSoftcap() && !(getSoftcap()->convertToDouble() > 0))
+    return emitOpError() << "softcap: expected more than 0";
+  if (getSlopes() && int64_t(getSlopes()->size()) != heads)
+    return emitOpError() << "slopes: expected " << heads << " values, found "
+                         << getSlopes()->size();
   Type query = getQuery().getType();
   if (failed(expectRank(*this, "block_table", getBlockTable().getType(), 2)) ||
       failed(expectIndices(*this, "block_table", getBlockTable().getType())) ||
@@ -336,3 +361,14 @@ KILN_ELEMENTWISE(ReluOp, a > 0 ? a : 0)
 KILN_ELEMENTWISE(GeluOp, a / 2 * (1 + std::erf(a / std::sqrt(2.0))))
 KILN_ELEMENTWISE(GeluTanhOp,
                  a / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))))
+
+/// Unary ops with a number beside the operand.
+#define KILN_FACTOR(Op, getNumber, expression)                                                     \
+  KILN_FUSION_KIND(Op, Elementwise)                                                                \
+  OpFoldResult Op::fold(FoldAdaptor adaptor) {                                                     \
+    double b = getNumber().convertToDouble();                                                      \
+    return foldElementwise(*this, adaptor.getOperands(),                                           \
+                           [b](double a, double) -> double { return expression; });                \
+  }
+KILN_FACTOR(ScaleOp, getFactor, a *b)
+KILN_FACTOR(SoftcapOp, getLimit, b *std::tanh(a / b))

@@ -145,6 +145,10 @@ def Graph_MatmulOp : Graph_ComputeOp<"matmul", [Pure]> {
 
 def Graph_RmsNormOp : Graph_ComputeOp<"rms_norm", [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "x / sqrt(mean(x^2) + eps) * w over the last dim; w [d]";
+  let description = [{
+    Where w is shorter than a row, which it divides, each run of d columns is normalised by itself: the
+    heads of a query or key.
+  }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$weight, F64Attr:$eps);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input `,` $weight `eps` `=` $eps attr-dict `:` type($input) `,` type($weight)";
@@ -168,16 +172,19 @@ def Graph_RopeOp : Graph_ComputeOp<"rope", [Pure, AllTypesMatch<["input", "resul
     Pairs are halves as Hugging Face stores them: of each head's first `rotary_dim` elements, element
     i pairs with i + rotary_dim/2 and is rotated by position * inv_freq[i], with
     inv_freq[i] = theta^(-2i/rotary_dim) unless `inv_freq` (rotary_dim/2 values, already scaled)
-    is given.
+    is given. `magnitude` multiplies sines and cosines.
   }];
   let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$positions, I64Attr:$head_dim,
                        I64Attr:$rotary_dim, F64Attr:$theta,
-                       OptionalAttr<DenseF64ArrayAttr>:$inv_freq);
+                       OptionalAttr<DenseF64ArrayAttr>:$inv_freq,
+                       OptionalAttr<F64Attr>:$magnitude);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$input `,` $positions attr-dict `:` type($input) `,` type($positions)";
   let extraClassDeclaration = [{
     /// Radians per position of each of the rotary_dim / 2 pairs.
     ::llvm::SmallVector<double> getFrequencies();
+    /// `magnitude`, or 1.
+    double getFactor();
   }];
   let hasVerifier = 1;
 }
@@ -191,12 +198,16 @@ def Graph_AttentionOp : Graph_ComputeOp<"attention", [MemoryEffects<[MemRead, Me
     appends come before any read. Token i then attends to positions 0 .. positions[i] of its
     sequence: softmax(scale * q . k) v; query head h uses kv head h / (heads / kv_heads).
     Result [n, heads * head_dim].
+
+    `window` w: only to the last w of them, positions[i] - w + 1 on. `softcap` L: scores s become
+    L tanh(s / L). `slopes`: to the score of position j, head h adds slopes[h] * (j - positions[i]).
   }];
   let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key, AnyRankedTensor:$value,
                        AnyRankedTensor:$positions, AnyRankedTensor:$slots,
                        AnyRankedTensor:$block_table, Graph_CacheType:$cache,
                        I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim,
-                       F64Attr:$scale);
+                       F64Attr:$scale, OptionalAttr<I64Attr>:$window,
+                       OptionalAttr<F64Attr>:$softcap, OptionalAttr<DenseF64ArrayAttr>:$slopes);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `at` $positions `,` $slots `,` $block_table `in` $cache attr-dict `:`
@@ -223,6 +234,43 @@ def Graph_SliceOp : Graph_ComputeOp<"slice", [Pure]> {
   let assemblyFormat = "$input `[` $offset `,` $size `]` attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
+}
+
+// ---- Experts --------------------------------------------------------------------------------
+
+def Graph_RouteOp : Graph_ComputeOp<"route", [Pure]> {
+  let summary = "The best experts of each token: logits [n, experts] -> [n, 2 used]";
+  let description = [{
+    A row of the result is the numbers of the `used` experts of the largest logits, best first, as f32, then
+    their weights: softmax over all experts, divided by the sum over those used where `normalize`.
+  }];
+  let arguments = (ins AnyRankedTensor:$logits, I64Attr:$used, BoolAttr:$normalize);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_ExpertsMatmulOp : Graph_ComputeOp<"experts_matmul", [Pure]> {
+  let summary = "Rows times the weights of their experts: x, routes, w [experts * m, k] -> [n, used * m]";
+  let description = [{
+    x is [n, k], the same for all experts of a token, or [n, used * k], a run of columns for each.
+    `routes` is a result of `graph.route`; only the weights of experts that it names are read.
+  }];
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$routes, AnyRankedTensor:$weight,
+                       I64Attr:$experts, I64Attr:$used);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $input `,` $routes `,` $weight attr-dict `:` type($input) `,` type($routes) `,` type($weight) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Graph_CombineOp : Graph_ComputeOp<"combine", [Pure]> {
+  let summary = "The weighted sum of what a token's experts give: x [n, used * m], routes -> [n, m]";
+  let arguments = (ins AnyRankedTensor:$input, AnyRankedTensor:$routes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `,` $routes attr-dict `:` type($input) `,` type($routes) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 // Elementwise ops. A rank-1 right operand is broadcast over rows.
@@ -255,6 +303,18 @@ def Graph_ReluOp : Graph_UnaryOp<"relu"> { let summary = "max(x, 0)"; }
 def Graph_GeluOp : Graph_UnaryOp<"gelu"> { let summary = "x/2 (1 + erf(x / sqrt 2))"; }
 def Graph_GeluTanhOp : Graph_UnaryOp<"gelu_tanh"> {
   let summary = "x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))";
+}
+
+class Graph_FactorOp<string opMnemonic, string attribute>
+    : Graph_ComputeOp<opMnemonic, [Pure, AllTypesMatch<["input", "result"]>]> {
+  let arguments = !con((ins AnyRankedTensor:$input), !dag(ins, [F64Attr], [attribute]));
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$input `by` $" # attribute # " attr-dict `:` type($input)";
+  let hasFolder = 1;
+}
+def Graph_ScaleOp : Graph_FactorOp<"scale", "factor"> { let summary = "x * factor"; }
+def Graph_SoftcapOp : Graph_FactorOp<"softcap", "limit"> {
+  let summary = "limit * tanh(x / limit)";
 }
 
 def Graph_DequantizeOp : Graph_Op<"dequantize", [Pure]> {

@@ -1,7 +1,8 @@
 // Cases of attention over the paged cache: group sizes, head sizes, all element types, with and
 // without (partial) rotation; sequences that alternate in a batch or follow each other, positions
-// that cross pages, pages out of order, and a cache that already holds tokens. What has no token
-// yet holds NaN, which no result may show.
+// that cross pages, pages out of order, and a cache that already holds tokens; windows, limits and
+// linear biases of scores, norms of heads. What has no token yet, and what lies four pages and more
+// before every window, holds NaN, which no result may show.
 //
 // Through a matrix unit probabilities and values are rounded to bf16, 0.16 % RMS each and 0.20 % of
 // the result together (codegen/attention/MatrixAttention.cpp); few rows scatter around that.
@@ -16,6 +17,9 @@ namespace {
 struct AttentionShape {
   int64_t heads, kvHeads, dim, rotary; // rotary 0: no rope
   const char *element;
+  int64_t window = 0;
+  double softcap = 0;
+  bool slopes = false, norms = false; // linear biases; norms of query and key heads
 };
 } // namespace
 
@@ -65,12 +69,14 @@ public:
     std::memset(memory.data(), 0xff, memory.size());
   }
 
-  /// The first `length` positions of a sequence, at random.
+  /// The first `length` positions of a sequence, at random, but for those that no later token sees.
   void fill(int32_t slot, int64_t length) {
+    int64_t firstSeen = s.window ? std::max<int64_t>(0, length - s.window + 1) : 0;
+    int64_t begin = firstSeen / (4 * pageSize) * (4 * pageSize);
     std::vector<int32_t> table = blockTable();
     std::vector<float> values = randomFloats(size_t(length * 2 * s.kvHeads * s.dim), 33 + slot);
     size_t next = 0;
-    for (int64_t position = 0; position < length; ++position) {
+    for (int64_t position = begin; position < length; ++position) {
       int64_t page = table[size_t(slot * columns + position / pageSize)], at = position % pageSize;
       for (int64_t half : {0, 1})
         for (int64_t head = 0; head < s.kvHeads; ++head) {
@@ -123,19 +129,39 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
   // States of segments of the context (passes/FormKernels).
   int64_t stateColumns = paddedColumns(group * (s.dim + 2) * 8);
   std::string workspace = rowsType(stateColumns, "b");
-  std::string body = "^bb0(%x: " + rowsType(width) + ", %pos: " + indexType() +
-                     ", %slots: " + indexType() + ", %table: " + table + ", %cache: " + cache +
-                     "):\n" + slice("q", 0, q) + slice("k", q, kv) + slice("v", q + kv, kv);
+  std::string body =
+      "^bb0(%x: " + rowsType(width) + ", %pos: " + indexType() + ", %slots: " + indexType() +
+      ", %table: " + table + ", %cache: " + cache +
+      (s.norms ? ", %wq: " + vectorType(s.dim) + ", %wk: " + vectorType(s.dim) : "") + "):\n" +
+      slice("q", 0, q) + slice("k", q, kv) + slice("v", q + kv, kv);
+  std::string variants;
+  if (s.window)
+    variants += ", window = " + number(s.window);
+  if (s.softcap)
+    variants += ", softcap = " + std::to_string(s.softcap);
+  if (s.slopes) {
+    variants += ", slopes = array<f64: ";
+    for (int64_t head = 0; head < s.heads; ++head)
+      variants += (head ? ", " : "") + std::to_string(std::exp2(-8.0 * double(head + 1) / s.heads));
+    variants += ">";
+  }
   std::string query = "q", key = "k";
+  if (s.norms) {
+    for (auto [name, size] : {std::pair<const char *, int64_t>("q", q), {"k", kv}})
+      body += std::string("%") + name + "n = graph.rms_norm %" + name + ", %w" + name +
+              " eps = 1.0e-5 : " + rowsType(size) + ", " + vectorType(s.dim) + "\n";
+    query = "qn";
+    key = "kn";
+  }
   if (s.rotary) {
-    body += rope("qr", "q", q) + rope("kr", "k", kv);
+    body += rope("qr", query, q) + rope("kr", key, kv);
     query = "qr";
     key = "kr";
   }
   body += "%a = graph.attention %" + query + ", %" + key +
           ", %v at %pos, %slots, %table in %cache {layer = 0, heads = " + number(s.heads) +
-          ", kv_heads = " + number(s.kvHeads) + ", head_dim = " + number(s.dim) +
-          ", scale = 0.35} : " + rowsType(q) + ", " + rowsType(kv) + ", " + rowsType(kv) + ", " +
+          ", kv_heads = " + number(s.kvHeads) + ", head_dim = " + number(s.dim) + ", scale = 0.35" +
+          variants + "} : " + rowsType(q) + ", " + rowsType(kv) + ", " + rowsType(kv) + ", " +
           indexType() + ", " + indexType() + ", " + table + ", " + cache + " -> " + rowsType(q) +
           "\n%w = graph.workspace : " + workspace + "\ngraph.yield %a, %w : " + rowsType(q) + ", " +
           workspace;
@@ -145,11 +171,20 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
   int64_t many = 1, fewest = std::max<int64_t>(2, (16 + group - 1) / group);
   while (batch == Batch::Runs && many - many / 4 < fewest)
     ++many;
+  std::string name = s.window ? " window " + number(s.window) : "";
+  name += s.softcap ? " softcap" : "";
+  name += s.slopes ? " slopes" : "";
+  name += s.norms ? " norms" : "";
+  std::vector<int64_t> strides = {paddedColumns(width), 1, 1, 0, 0};
+  if (s.norms)
+    strides.insert(strides.end(), {0, 0});
+  size_t result = strides.size();
+  strides.insert(strides.end(), {out, stateColumns});
   return {"attention " + number(s.heads) + "/" + number(s.kvHeads) + "x" + number(s.dim) +
-              " rotary " + number(s.rotary) + " " + s.element +
+              " rotary " + number(s.rotary) + " " + s.element + name +
               (batch == Batch::Runs ? " runs" : " alternating"),
           body,
-          {paddedColumns(width), 1, 1, 0, 0, out, stateColumns},
+          strides,
           {"n", "m", "s", "b", "p"},
           [=](int64_t count) {
             Tokens tokens = tokensOf(batch, count), before = tokensOf(batch, 0);
@@ -157,15 +192,14 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
             for (int32_t slot : {0, 1, 2})
               pool.fill(slot, before.lengths[slot]);
             Call call;
-            call.buffers = {randomRows(count, width, 34),
-                            indices(tokens.positions),
-                            indices(tokens.slots),
-                            indices(blockTable()),
-                            pool.take(),
-                            emptyRows(count, out),
-                            emptyRows(columns, stateColumns)};
+            call.buffers = {randomRows(count, width, 34), indices(tokens.positions),
+                            indices(tokens.slots), indices(blockTable()), pool.take()};
+            for (int64_t i = 0; i < (s.norms ? 2 : 0); ++i)
+              call.buffers.push_back(randomVector(s.dim, unsigned(35 + i)));
+            call.buffers.push_back(emptyRows(count, out));
+            call.buffers.push_back(emptyRows(columns, stateColumns));
             call.dims = {count, 0, slots, columns, pages};
-            call.results = {{5, q, out}};
+            call.results = {{result, q, out}};
             if (!codes) // a code may fall to either side of a rounding boundary
               call.results.push_back({4, 1, 1, s.element[1] == '1', /*nan=*/true});
             return call;
@@ -195,5 +229,19 @@ std::vector<ConformanceCase> kiln::test::attentionCases() {
                                {4, 2, 256, 64, "i8"},
                                {12, 1, 20, 20, "f16"}})
     cases.push_back(attention(shape, Batch::Runs));
+  for (Batch batch : {Batch::Alternating, Batch::Runs})
+    for (AttentionShape shape : {AttentionShape{4, 2, 64, 64, "f32", 100}, // slot 2 is past page 4
+                                 {4, 2, 64, 64, "f16", 70},
+                                 {9, 3, 32, 16, "i8", 20},
+                                 {4, 1, 256, 256, "f16", 300, 0, false, true},
+                                 {4, 1, 64, 64, "f32", 24, 0, false, true},
+                                 {4, 2, 16, 16, "f16", 1},
+                                 {8, 4, 64, 64, "f16", 0, 1.5},
+                                 {8, 4, 32, 32, "f32", 130, 1.5},
+                                 {6, 6, 32, 0, "f16", 0, 0, true},
+                                 {12, 3, 20, 0, "f32", 90, 0, true},
+                                 {4, 2, 64, 64, "i8", 0, 0, false, true},
+                                 {4, 2, 96, 48, "f16", 90, 2, true, true}})
+      cases.push_back(attention(shape, batch));
   return cases;
 }

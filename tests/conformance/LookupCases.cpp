@@ -1,4 +1,5 @@
-// Cases of row lookups and elementwise ops: embeddings in every format, alone and added.
+// Cases of row lookups, norms and elementwise ops: embeddings in every format, alone and added;
+// norms after what they normalise.
 #include "Conformance.h"
 
 using namespace kiln;
@@ -43,12 +44,48 @@ static ConformanceCase embedding(const Format &format, int64_t vocabulary, int64
           }};
 }
 
+/// The residual and the norm of a sublayer's result, scaled and limited: %r + norm(%x).
+static ConformanceCase residualNorm(int64_t columns, bool layerNorm) {
+  int64_t out = paddedColumns(columns);
+  std::string rows = rowsType(columns), vector = vectorType(columns);
+  std::string body = "^bb0(%x: " + rows + ", %w: " + vector + ", %b: " + vector + ", %r: " + rows +
+                     "):\n%s = graph.scale %x by 3.000000e+00 : " + rows + "\n";
+  if (layerNorm)
+    body += "%y = graph.layer_norm %s, %w, %b eps = 1.0e-5 : " + rows + ", " + vector + ", " +
+            vector + "\n";
+  else
+    body += "%v = graph.add %s, %b : " + rows + ", " + vector + "\n%y = graph.rms_norm %v, %w " +
+            "eps = 1.0e-6 : " + rows + ", " + vector + "\n";
+  body += "%z = graph.add %r, %y : " + rows + ", " + rows +
+          "\n%c = graph.softcap %z by 2.500000e+00 : " + rows + "\ngraph.yield %z, %c : " + rows +
+          ", " + rows;
+  return {(layerNorm ? "layer norm of " : "rms norm of ") + std::to_string(columns) +
+              ", residual, softcap",
+          body,
+          {out, 0, 0, out, out, out},
+          {"n"},
+          [=](int64_t count) {
+            Call call;
+            call.buffers = {randomRows(count, columns, 41), randomVector(columns, 42),
+                            randomVector(columns, 43),      randomRows(count, columns, 44),
+                            emptyRows(count, out),          emptyRows(count, out)};
+            call.dims = {count};
+            call.results = {{4, columns, out}, {5, columns, out}};
+            return call;
+          }};
+}
+
 std::vector<ConformanceCase> kiln::test::lookupCases() {
   std::vector<ConformanceCase> cases;
   for (const Format &format : getFormats())
     for (int64_t columns : {64, 172, 24}) {
-      cases.push_back(embedding(format, 53, columns, false));
-      cases.push_back(embedding(format, 97, columns, true));
+      bool isNew = format.kind == FormatKind::Integer && !format.isPlain();
+      cases.push_back(embedding(format, 53, isNew ? columns + 500 : columns, false));
+      if (!isNew)
+        cases.push_back(embedding(format, 97, columns, true));
     }
+  for (int64_t columns : {64, 172, 24, 7})
+    for (bool layerNorm : {false, true})
+      cases.push_back(residualNorm(columns, layerNorm));
   return cases;
 }

@@ -107,3 +107,52 @@ graph.func @f(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
 graph.func @f(%x: tensor<?x?xf32, #graph.dims<@n>>) {
   graph.return
 }
+
+// -----
+
+// A norm of heads divides its rows.
+graph.func @f(%x: tensor<2x8xf32>, %w: tensor<3xf32>) -> tensor<2x8xf32> {
+  // expected-error @+1 {{weight: expected a size that divides rows of 8}}
+  %r = graph.rms_norm %x, %w eps = 1.0e-6 : tensor<2x8xf32>, tensor<3xf32>
+  graph.return %r : tensor<2x8xf32>
+}
+
+// -----
+
+// There is a slope for every head.
+!x = tensor<1x4xf32>
+!c = !graph.cache<layers = 1, kv_heads = 1, head_dim = 4, page_size = 64, pages = @p, f32>
+graph.func @f(%x: !x, %p: tensor<1xi32>, %t: tensor<1x1xi32>, %c: !c) -> !x {
+  // expected-error @+1 {{slopes: expected 1 values, found 2}}
+  %r = graph.attention %x, %x, %x at %p, %p, %t in %c {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 4 : i64, scale = 0.5 : f64, slopes = array<f64: 0.5, 0.25>} : !x, !x, !x, tensor<1xi32>, tensor<1xi32>, tensor<1x1xi32>, !c -> !x
+  graph.return %r : !x
+}
+
+// -----
+
+// A window holds the token itself.
+!x = tensor<1x4xf32>
+!c = !graph.cache<layers = 1, kv_heads = 1, head_dim = 4, page_size = 64, pages = @p, f32>
+graph.func @f(%x: !x, %p: tensor<1xi32>, %t: tensor<1x1xi32>, %c: !c) -> !x {
+  // expected-error @+1 {{window: expected at least 1, found 0}}
+  %r = graph.attention %x, %x, %x at %p, %p, %t in %c {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 4 : i64, scale = 0.5 : f64, window = 0 : i64} : !x, !x, !x, tensor<1xi32>, tensor<1xi32>, tensor<1x1xi32>, !c -> !x
+  graph.return %r : !x
+}
+
+// -----
+
+// A token takes no more experts than there are.
+graph.func @f(%l: tensor<2x3xf32>) -> tensor<2x8xf32> {
+  // expected-error @+1 {{used: expected 1 to 3, found 4}}
+  %a = graph.route %l {used = 4 : i64, normalize = true} : tensor<2x3xf32> -> tensor<2x8xf32>
+  graph.return %a : tensor<2x8xf32>
+}
+
+// -----
+
+// Experts have equal shares of a weight.
+graph.func @f(%x: tensor<2x8xf32>, %r: tensor<2x4xf32>, %w: tensor<7x8xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{2 of 3 experts do not share 'tensor<7x8xf32>'}}
+  %b = graph.experts_matmul %x, %r, %w {experts = 3 : i64, used = 2 : i64} : tensor<2x8xf32>, tensor<2x4xf32>, tensor<7x8xf32> -> tensor<2x4xf32>
+  graph.return %b : tensor<2x4xf32>
+}

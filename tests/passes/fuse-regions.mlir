@@ -224,3 +224,57 @@ graph.func @norm_in_epilogue(%x: !x, %w: !w, %v: !v) -> !x {
   %r = graph.add %h, %m : !x, !x
   graph.return %r : !x
 }
+
+// -----
+
+// Norms of heads before rotation are part of attention; a norm of whole rows is not.
+!i = tensor<?xi32, #graph.dims<@n>>
+!t = tensor<?x?xi32, #graph.dims<@n, @n>>
+!x = tensor<?x4xf32, #graph.dims<@n>>
+!c = !graph.cache<layers = 1, kv_heads = 2, head_dim = 2, page_size = 64, pages = @n, f32>
+// CHECK-LABEL: graph.func @head_norms
+// CHECK: %[[K:.*]] = graph.fused
+// CHECK-NEXT: graph.rms_norm {{.*}}tensor<4xf32>
+// CHECK-NEXT: graph.yield
+// CHECK: graph.fused
+// CHECK-NEXT: graph.rms_norm {{.*}}tensor<2xf32>
+// CHECK-NEXT: graph.rope
+// CHECK-NEXT: graph.attention
+// CHECK-NOT: graph.fused
+graph.dim @n in [1, 8]
+graph.func @head_norms(%x: !x, %w: tensor<2xf32>, %v: tensor<4xf32>, %p: !i, %t: !t, %c: !c) -> !x {
+  %h = graph.rms_norm %x, %w eps = 1.0e-6 : !x, tensor<2xf32>
+  %q = graph.rope %h, %p {head_dim = 2 : i64, rotary_dim = 2 : i64, theta = 1.0e4 : f64} : !x, !i
+  %k = graph.rms_norm %x, %v eps = 1.0e-6 : !x, tensor<4xf32>
+  %a = graph.attention %q, %k, %x at %p, %p, %t in %c {layer = 0 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 2 : i64, scale = 0.5 : f64} : !x, !x, !x, !i, !i, !t, !c -> !x
+  graph.return %a : !x
+}
+
+// -----
+
+// Experts' ops are alone; what lies between them is a region of its own.
+!x = tensor<?x4xf32, #graph.dims<@n>>
+!e = tensor<8x4xf32>
+!r = tensor<?x2xf32, #graph.dims<@n>>
+// CHECK-LABEL: graph.func @experts
+// CHECK: graph.fused
+// CHECK-NEXT: graph.route
+// CHECK-NEXT: graph.yield
+// CHECK: graph.fused
+// CHECK-NEXT: graph.experts_matmul
+// CHECK-NEXT: graph.yield
+// CHECK: graph.fused
+// CHECK-NEXT: graph.silu
+// CHECK-NEXT: graph.yield
+// CHECK: graph.fused
+// CHECK-NEXT: graph.combine
+// CHECK-NEXT: graph.yield
+// CHECK-NOT: graph.fused
+graph.dim @n in [1, 8]
+graph.func @experts(%x: !x, %l: !r, %w: !e) -> !x {
+  %r = graph.route %l {used = 1 : i64, normalize = true} : !r -> !r
+  %m = graph.experts_matmul %x, %r, %w {experts = 2 : i64, used = 1 : i64} : !x, !r, !e -> !x
+  %s = graph.silu %m : !x
+  %y = graph.combine %s, %r : !x, !r -> !x
+  graph.return %y : !x
+}
