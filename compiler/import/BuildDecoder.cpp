@@ -133,55 +133,95 @@ private:
 
   // ---- Weights ------------------------------------------------------------------------------
 
-  /// The tensor as a value, declaring its weight at first use. `transposed`: the file has [in,
-  /// out].
-  Value use(const std::string &tensorName, Location location, bool transposed = false) {
-    const ModelTensor &tensor = tensors.byName.at(tensorName);
-    WeightOp &weight = weights[tensorName];
+  /// How a weight is made of tensors.
+  struct Making {
+    bool transposed = false;           // the file has [in, out]
+    ArrayRef<OutputRange> ranges = {}; // rows of each tensor; all where empty
+    double offset = 0;                 // added to every value
+  };
+
+  /// The tensors, one below the other, as a value, declaring their weight, `name`, at first use.
+  Value use(ArrayRef<std::string> tensorNames, const std::string &name, Location location,
+            const Making &making) {
+    WeightOp &weight = weights[name];
     if (!weight)
-      weight = declareWeight(tensorName, tensor, transposed);
+      weight = declareWeight(tensorNames, name, making);
     return WeightRefOp::create(b, location, weight.getStoredType(), weight.getSymName());
   }
+  Value use(const std::string &tensorName, Location location) {
+    return use(tensorName, tensorName, location, {});
+  }
 
-  WeightOp declareWeight(StringRef name, const ModelTensor &tensor, bool transposed) {
+  /// Adds the tensor's sources and its rows to `shape`.
+  void addSources(const std::string &tensorName, const Making &making, SmallVector<int64_t> &shape,
+                  SmallVectorImpl<Attribute> &sources) {
+    const ModelTensor &tensor = tensors.byName.at(tensorName);
+    SmallVector<int64_t> part = llvm::to_vector(tensor.entry.shape);
+    // Neighbouring rows are a byte range of their own.
+    int64_t rowBytes = int64_t(tensor.entry.sizeBytes) / part[0];
+    OutputRange all = {0, part[0]};
+    int64_t rows = shape.empty() ? 0 : shape[0];
+    for (OutputRange range : making.ranges.empty() ? ArrayRef(all) : making.ranges) {
+      part[0] = range.count;
+      rows += range.count;
+      sources.push_back(SourceAttr::get(b.getContext(), tensor.file, tensorName,
+                                        int64_t(tensor.entry.offset) + range.first * rowBytes,
+                                        *findWeightFormat(tensor.entry.dtype), part));
+    }
+    shape = part;
+    shape[0] = rows;
+  }
+
+  WeightOp declareWeight(ArrayRef<std::string> tensorNames, StringRef name, const Making &making) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(firstWeight);
-    StringRef format = *findWeightFormat(tensor.entry.dtype);
-    auto source = SourceAttr::get(b.getContext(), tensor.file, name, int64_t(tensor.entry.offset),
-                                  format, tensor.entry.shape);
-    SmallVector<int64_t> shape = llvm::to_vector(tensor.entry.shape);
-    SmallVector<Attribute> transforms;
-    if (transposed) {
+    SmallVector<int64_t> shape;
+    SmallVector<Attribute> sources, transforms;
+    for (const std::string &tensorName : tensorNames)
+      addSources(tensorName, making, shape, sources);
+    if (making.transposed) {
       std::swap(shape[0], shape[1]);
       transforms.push_back(TransposeAttr::get(b.getContext()));
     }
+    if (making.offset != 0)
+      transforms.push_back(OffsetAttr::get(b.getContext(), b.getF64FloatAttr(making.offset)));
+    if (sources.size() > 1)
+      transforms.push_back(ConcatAttr::get(b.getContext()));
+    StringRef format = *findWeightFormat(tensors.byName.at(tensorNames.front()).entry.dtype);
     return WeightOp::create(b, locate(name), name, RankedTensorType::get(shape, b.getF32Type()),
-                            b.getArrayAttr(source), b.getArrayAttr(transforms), format, "rows");
+                            b.getArrayAttr(sources), b.getArrayAttr(transforms), format, "rows");
   }
 
   // ---- Modules ------------------------------------------------------------------------------
 
-  Value buildLinear(const LinearPlan &linear, Value input,
-                    std::optional<WeightOrientation> orientation = std::nullopt) {
+  Value useOf(const LinearPlan &linear, StringRef tensor, Location location) {
+    bool transposed = tensor == "weight" && linear.orientation == WeightOrientation::InOut;
+    return use((linear.module + "." + tensor).str(), (linear.name + "." + tensor).str(), location,
+               {transposed, linear.ranges});
+  }
+
+  Value buildLinear(const LinearPlan &linear, Value input) {
     Location location = locate(linear.name);
-    bool transposed = orientation.value_or(family.orientation) == WeightOrientation::InOut;
     Type type =
         withShape(cast<RankedTensorType>(input.getType()), {ShapedType::kDynamic, linear.outputs});
-    Value weight = use(linear.name + ".weight", location, transposed);
-    Value result = MatmulOp::create(b, location, type, input, weight);
+    Value result = MatmulOp::create(b, location, type, input, useOf(linear, "weight", location));
     if (linear.bias)
-      result = AddOp::create(b, location, type, result, use(linear.name + ".bias", location));
+      result = AddOp::create(b, location, type, result, useOf(linear, "bias", location));
     return result;
   }
 
   Value buildNorm(const NormPlan &norm, Value input) {
     Location location = locate(norm.name);
-    Value weight = use(norm.name + ".weight", location);
+    std::string name = norm.name + ".weight";
+    Value weight = use(name, name, location, {false, {}, family.normOffset});
     FloatAttr eps = b.getF64FloatAttr(config.normEps);
     if (!norm.bias)
       return RmsNormOp::create(b, location, input.getType(), input, weight, eps);
     Value bias = use(norm.name + ".bias", location);
     return LayerNormOp::create(b, location, input.getType(), input, weight, bias, eps);
+  }
+  Value buildNorm(const std::optional<NormPlan> &norm, Value input) {
+    return norm ? buildNorm(*norm, input) : input;
   }
 
   Value buildActivation(Location location, Value input) {
@@ -208,12 +248,15 @@ private:
     Type type = activation(config.hidden);
     Value x = EmbedOp::create(b, location, type, arguments[TokenIds],
                               use(plan.embedding + ".weight", location));
-    if (!plan.positions)
-      return x;
-    location = locate(*plan.positions);
-    Value position = EmbedOp::create(b, location, type, arguments[Positions],
-                                     use(*plan.positions + ".weight", location));
-    return buildAdd(location, x, position);
+    if (config.embeddingScale != 1)
+      x = ScaleOp::create(b, location, x.getType(), x, b.getF64FloatAttr(config.embeddingScale));
+    if (plan.positions) {
+      location = locate(*plan.positions);
+      Value position = EmbedOp::create(b, location, type, arguments[Positions],
+                                       use(*plan.positions + ".weight", location));
+      x = buildAdd(location, x, position);
+    }
+    return buildNorm(plan.embeddingNorm, x);
   }
 
   /// Query, key and value, cut out of one result where the family has one map for all three.
@@ -235,67 +278,126 @@ private:
     return results;
   }
 
-  Value buildRope(const Twine &name, Value input) {
-    const RotaryConfig &rotary = config.rotary;
+  Value buildRope(const Twine &name, const RotaryConfig &rotary, Value input) {
     DenseF64ArrayAttr frequencies;
     if (!rotary.frequencies.empty())
       frequencies = b.getDenseF64ArrayAttr(rotary.frequencies);
+    FloatAttr magnitude;
+    if (rotary.magnitude != 1)
+      magnitude = b.getF64FloatAttr(rotary.magnitude);
     return RopeOp::create(b, locate(name), input.getType(), input, arguments[Positions],
                           b.getI64IntegerAttr(config.headDim),
                           b.getI64IntegerAttr(rotary.rotaryDim), b.getF64FloatAttr(rotary.theta),
-                          frequencies);
+                          frequencies, magnitude);
   }
 
   Value buildAttention(const LayerPlan &layer, int64_t number, Value input) {
+    const LayerConfig &layerConfig = config.layerConfigs[size_t(number)];
     SmallVector<Value> qkv = buildQkv(layer, input);
     std::string name = layer.name + "." + family.modules.attentionOutput.split('.').first.str();
-    if (family.position == PositionKind::Rotary) {
-      qkv[0] = buildRope(name + ".rotary_emb", qkv[0]);
-      qkv[1] = buildRope(name + ".rotary_emb", qkv[1]);
+    qkv[0] = buildNorm(layer.queryNorm, qkv[0]);
+    qkv[1] = buildNorm(layer.keyNorm, qkv[1]);
+    if (layerConfig.rotation != LayerConfig::Rotation::None) {
+      bool isLocal = layerConfig.rotation == LayerConfig::Rotation::Local;
+      for (Value &value : MutableArrayRef(qkv).take_front(2))
+        value =
+            buildRope(name + ".rotary_emb", isLocal ? config.localRotary : config.rotary, value);
     }
     auto integer = [&](int64_t value) { return b.getI64IntegerAttr(value); };
-    Value attended = AttentionOp::create(
+    auto attention = AttentionOp::create(
         b, locate(name), qkv[0].getType(), qkv[0], qkv[1], qkv[2], arguments[Positions],
         arguments[SlotIds], arguments[BlockTable], arguments[Cache], integer(number),
         integer(config.heads), integer(config.kvHeads), integer(config.headDim),
-        b.getF64FloatAttr(1 / std::sqrt(double(config.headDim))));
-    return buildLinear(layer.attentionOutput, attended);
+        b.getF64FloatAttr(config.scoreScale), IntegerAttr(), FloatAttr(), DenseF64ArrayAttr());
+    if (layerConfig.window)
+      attention.setWindowAttr(integer(layerConfig.window));
+    if (config.attentionSoftcap != 0)
+      attention.setSoftcapAttr(b.getF64FloatAttr(config.attentionSoftcap));
+    if (!config.slopes.empty())
+      attention.setSlopesAttr(b.getDenseF64ArrayAttr(config.slopes));
+    return buildLinear(layer.attentionOutput, attention);
   }
 
   Value buildMlp(const LayerPlan &layer, Value input) {
-    Location location = locate(layer.name + "." + family.modules.up.split('.').first + ".act");
+    if (layer.experts)
+      return buildExperts(layer, input);
+    Location location = locate(layer.name + "." + family.modules.down.split('.').first + ".act");
     Value hidden;
     if (layer.gate) {
       Value gate = buildLinear(*layer.gate, input);
-      Value up = buildLinear(layer.up, input);
+      Value up = buildLinear(*layer.up, input);
       gate = buildActivation(location, gate);
       hidden = MulOp::create(b, location, gate.getType(), gate, up);
     } else {
-      hidden = buildActivation(location, buildLinear(layer.up, input));
+      hidden = buildActivation(location, buildLinear(*layer.up, input));
     }
-    return buildLinear(layer.down, hidden);
+    return buildLinear(*layer.down, hidden);
+  }
+
+  /// Rows times one map of the experts chosen for each.
+  Value buildExpertsMatmul(ArrayRef<LinearPlan> maps, const std::string &name, Value input,
+                           Value routes) {
+    std::vector<std::string> tensorNames;
+    for (const LinearPlan &map : maps)
+      tensorNames.push_back(map.module + ".weight");
+    Location location = locate(name);
+    Value weight = use(tensorNames, name + ".weight", location, {});
+    return ExpertsMatmulOp::create(
+        b, location, activation(config.expertsUsed * maps.front().outputs), input, routes, weight,
+        b.getI64IntegerAttr(config.experts), b.getI64IntegerAttr(config.expertsUsed));
+  }
+
+  Value buildExperts(const LayerPlan &layer, Value input) {
+    std::string name = layer.name + "." + family.modules.experts.str();
+    const ExpertsPlan &experts = *layer.experts;
+    Value logits = buildLinear(experts.router, input);
+    Value routes = RouteOp::create(
+        b, locate(experts.router.name), activation(2 * config.expertsUsed), logits,
+        b.getI64IntegerAttr(config.expertsUsed), b.getBoolAttr(config.normalizeExperts));
+    auto expertsMatmul = [&](ArrayRef<LinearPlan> maps, StringRef map, Value x) {
+      return buildExpertsMatmul(maps, name + "." + map.str(), x, routes);
+    };
+    Value gate = expertsMatmul(experts.gate, family.modules.expertGate, input);
+    Value up = expertsMatmul(experts.up, family.modules.expertUp, input);
+    gate = buildActivation(locate(name + ".act"), gate);
+    Value hidden = MulOp::create(b, locate(name + ".act"), gate.getType(), gate, up);
+    Value down = expertsMatmul(experts.down, family.modules.expertDown, hidden);
+    return CombineOp::create(b, locate(name), activation(config.hidden), down, routes);
+  }
+
+  /// x and what attention and MLP make of it; each may have norms before and after it, and the MLP
+  /// sees what attention added unless both read the same x.
+  Value buildLayer(const LayerPlan &layer, int64_t number, Value x) {
+    Value normed = buildNorm(layer.attentionNorm, x);
+    Value attended = buildNorm(layer.attentionPostNorm, buildAttention(layer, number, normed));
+    Value y = buildAdd(locate(layer.attentionOutput.name), x, attended);
+    Value input = config.parallelResidual ? x : y;
+    if (config.parallelResidual && family.parallelSharesNorm)
+      input = normed;
+    Value fed = buildNorm(layer.mlpPostNorm, buildMlp(layer, buildNorm(layer.mlpNorm, input)));
+    return buildAdd(locate(layer.down ? layer.down->name : layer.name), y, fed);
   }
 
   void buildBody(FuncOp function) {
     arguments = function.getBody().getArguments();
     b.setInsertionPointToStart(&function.getBody().front());
     Value x = buildEmbedding(); // [n, hidden]
-    for (auto [number, layer] : llvm::enumerate(plan.layers)) {
-      Value attended = buildAttention(layer, number, buildNorm(layer.attentionNorm, x));
-      x = buildAdd(locate(layer.attentionOutput.name), x, attended);
-      Value fed = buildMlp(layer, buildNorm(layer.mlpNorm, x));
-      x = buildAdd(locate(layer.down.name), x, fed);
-    }
+    for (auto [number, layer] : llvm::enumerate(plan.layers))
+      x = buildLayer(layer, int64_t(number), x);
     // Only the rows asked for go on: [m, hidden], then [m, vocabulary].
     x = GatherOp::create(b, locate("out_rows"), activation(config.hidden, Rows), x,
                          arguments[OutRows]);
     x = buildNorm(plan.finalNorm, x);
-    ReturnOp::create(b, locate("decode"), buildHead(x));
+    Value logits = buildHead(x);
+    if (config.logitSoftcap != 0)
+      logits = SoftcapOp::create(b, locate("logits"), logits.getType(), logits,
+                                 b.getF64FloatAttr(config.logitSoftcap));
+    ReturnOp::create(b, locate("decode"), logits);
   }
 
   Value buildHead(Value x) {
     if (plan.head)
-      return buildLinear(*plan.head, x, WeightOrientation::OutIn);
+      return buildLinear(*plan.head, x);
     Location location = locate(family.modules.head);
     return MatmulOp::create(b, location, activation(config.vocabulary, Rows), x,
                             use(plan.embedding + ".weight", location));

@@ -21,6 +21,10 @@ std::optional<ConfigObject> ConfigObject::parse(StringRef file, StringRef text,
   return ConfigObject(printable(file), std::move(*value), problems);
 }
 
+ConfigObject ConfigObject::from(StringRef file, json object, Problems &problems) {
+  return ConfigObject(printable(file), std::move(object), problems);
+}
+
 ConfigObject ConfigObject::empty(StringRef file, Problems &problems) {
   return ConfigObject(printable(file), json::object(), problems);
 }
@@ -39,6 +43,11 @@ const json *ConfigObject::find(StringRef key) const {
 std::string ConfigObject::print(StringRef key) const {
   const json *value = find(key);
   return value ? printJson(*value) : "nothing";
+}
+
+bool ConfigObject::isNull(StringRef key) const {
+  auto place = key.empty() ? object.end() : object.find(std::string_view(key.data(), key.size()));
+  return place != object.end() && place->is_null();
 }
 
 static bool isIntegerIn(const json &value, int64_t min, int64_t max) {
@@ -67,16 +76,24 @@ std::optional<int64_t> ConfigObject::requireInteger(StringRef key, int64_t min, 
   return getInteger(key, min, max);
 }
 
+static bool isNumberIn(const json &value, double min, double max) {
+  // The comparison is false for NaN.
+  return value.is_number() && value.get<double>() >= min && value.get<double>() <= max;
+}
+
+static std::string describeNumbers(double min, double max) {
+  std::string bounds;
+  raw_string_ostream(bounds) << format("a number from %g to %g", min, max);
+  return bounds;
+}
+
 std::optional<double> ConfigObject::getNumber(StringRef key, double min, double max) const {
   const json *value = find(key);
   if (!value)
     return std::nullopt;
-  // The comparison is false for NaN.
-  if (value->is_number() && value->get<double>() >= min && value->get<double>() <= max)
+  if (isNumberIn(*value, min, max))
     return value->get<double>();
-  std::string bounds;
-  raw_string_ostream(bounds) << format("%g to %g", min, max);
-  fail(key, "expected a number from " + bounds + ", found " + printJson(*value));
+  fail(key, "expected " + describeNumbers(min, max) + ", found " + printJson(*value));
   return std::nullopt;
 }
 
@@ -124,6 +141,22 @@ std::vector<int64_t> ConfigObject::getIntegers(StringRef key, int64_t min, int64
     return {};
   }
   return integers;
+}
+
+std::vector<double> ConfigObject::getNumbers(StringRef key, double min, double max) const {
+  const json *value = find(key);
+  if (!value)
+    return {};
+  std::vector<double> numbers;
+  for (const json &element : value->is_array() ? *value : json::array({*value})) {
+    if (isNumberIn(element, min, max)) {
+      numbers.push_back(element.get<double>());
+      continue;
+    }
+    fail(key, "expected " + describeNumbers(min, max) + ", found " + printJson(element));
+    return {};
+  }
+  return numbers;
 }
 
 std::vector<std::string> ConfigObject::getStrings(StringRef key) const {

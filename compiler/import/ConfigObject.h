@@ -16,11 +16,15 @@ public:
   /// Parses `text`; messages call the object `file`.
   static std::optional<ConfigObject> parse(llvm::StringRef file, llvm::StringRef text,
                                            Problems &problems);
+  /// The same of a JSON object.
+  static ConfigObject from(llvm::StringRef file, nlohmann::json object, Problems &problems);
   /// An object without keys, for a file that is optional and absent.
   static ConfigObject empty(llvm::StringRef file, Problems &problems);
 
   /// Whether the key is there and not null.
   bool has(llvm::StringRef key) const { return find(key) != nullptr; }
+  /// Whether the key is there and null.
+  bool isNull(llvm::StringRef key) const;
   std::optional<int64_t> getInteger(llvm::StringRef key, int64_t min, int64_t max) const;
   std::optional<double> getNumber(llvm::StringRef key, double min, double max) const;
   std::optional<bool> getBool(llvm::StringRef key) const;
@@ -28,6 +32,7 @@ public:
   std::optional<ConfigObject> getObject(llvm::StringRef key) const;
   /// One integer or an array of them.
   std::vector<int64_t> getIntegers(llvm::StringRef key, int64_t min, int64_t max) const;
+  std::vector<double> getNumbers(llvm::StringRef key, double min, double max) const;
   std::vector<std::string> getStrings(llvm::StringRef key) const;
 
   /// getInteger for a key that must be there.

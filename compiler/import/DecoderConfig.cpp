@@ -3,7 +3,9 @@
 // the file is found in one go.
 #include "compiler/import/DecoderConfig.h"
 #include "compiler/import/RotaryConfig.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
+#include <cmath>
 
 using namespace llvm;
 using namespace kiln;
@@ -12,7 +14,7 @@ using namespace kiln;
 // three of them far from overflow.
 static constexpr int64_t mostLayers = 1024, mostHeads = 4096, longestHead = 1024,
                          widestHidden = 1 << 18, widestMlp = 1 << 20, mostTokens = 1 << 24,
-                         longestContext = 1 << 24;
+                         longestContext = 1 << 24, mostExperts = 4096;
 
 // In place of a value that could not be read: what depends on it is not checked, so that one
 // problem is reported once.
@@ -41,8 +43,8 @@ public:
     readContext(shorterContext);
     readNumerics();
     readBiases();
-    if (family.position == PositionKind::Rotary)
-      readRotary();
+    readScores();
+    readLayers();
     refuseUnsupported();
     return result;
   }
@@ -64,7 +66,8 @@ private:
     if (result.kvHeads != unknown && result.heads % result.kvHeads != 0)
       config.fail(keys.kvHeads, "expected a divisor of " + keys.heads + " (" + Twine(result.heads) +
                                     "), found " + Twine(result.kvHeads));
-    result.headDim = config.getInteger(keys.headDim, 1, longestHead).value_or(unknown);
+    result.headDim = config.getInteger(keys.headDim, 1, longestHead)
+                         .value_or(family.defaultHeadDim.value_or(unknown));
     if (result.headDim != unknown || result.hidden == unknown || result.heads == unknown)
       return;
     if (result.hidden % result.heads != 0)
@@ -84,14 +87,6 @@ private:
       config.fail(keys.contextLength, "expected a requested context of 1 to " +
                                           Twine(result.modelContextLength) + ", found " +
                                           Twine(result.contextLength));
-    bool used = config.getBool("use_sliding_window").value_or(true);
-    std::optional<int64_t> window = config.getInteger(keys.slidingWindow, 1, INT64_MAX);
-    if (used && window && *window < result.contextLength)
-      config.fail(keys.slidingWindow,
-                  "expected no window shorter than the context of " + Twine(result.contextLength) +
-                      ", found " + Twine(*window) +
-                      ": attention reaches the whole context; compile with a context of at most " +
-                      Twine(*window));
   }
 
   void readNumerics() {
@@ -115,22 +110,153 @@ private:
     result.mlpBias = readBias(family.mlpBias);
   }
 
-  void readRotary() {
-    RotaryConfig &rotary = result.rotary;
-    double part = config.getNumber(keys.partialRotary, 0, 1).value_or(1);
-    rotary.rotaryDim = int64_t(double(result.headDim) * part);
-    if (result.headDim != unknown && (rotary.rotaryDim < 2 || rotary.rotaryDim % 2 != 0))
-      config.fail(keys.headDim, "expected heads of an even number of rotated elements, found " +
-                                    Twine(rotary.rotaryDim) + " of " + Twine(result.headDim));
-    rotary.theta = config.getNumber(keys.ropeTheta, 1, 1e12).value_or(rotary.theta);
-    // Newer files hold theta and scaling in one object.
-    for (StringRef key : {keys.ropeScaling, keys.ropeParameters}) {
-      std::optional<ConfigObject> scaling = config.getObject(key);
-      if (!scaling)
-        continue;
-      rotary.theta = scaling->getNumber("rope_theta", 1, 1e12).value_or(rotary.theta);
-      readRotaryScaling(*scaling, rotary);
+  void readScores() {
+    double scalar =
+        config.getNumber(keys.queryScalar, 1e-6, 1e9).value_or(family.defaultQueryScalar);
+    result.scoreScale =
+        1 / std::sqrt(scalar ? scalar : double(std::max<int64_t>(result.headDim, 1)));
+    if (family.scaledEmbedding)
+      result.embeddingScale = std::sqrt(double(result.hidden));
+    result.attentionSoftcap = readSoftcap(keys.attentionSoftcap, family.defaultAttentionSoftcap);
+    result.logitSoftcap = readSoftcap(keys.logitSoftcap, family.defaultLogitSoftcap);
+    result.parallelResidual =
+        config.getBool(keys.parallelResidual).value_or(family.parallelResidual);
+    if (family.position == PositionKind::Alibi)
+      result.slopes = computeSlopes(result.heads);
+  }
+
+  /// A key that is there and null says that there is no limit.
+  double readSoftcap(StringRef key, double otherwise) {
+    if (config.isNull(key))
+      return 0;
+    return config.getNumber(key, 1e-3, 1e9).value_or(otherwise);
+  }
+
+  /// Press, Smith and Lewis, "Train Short, Test Long" (2022): a geometric sequence from 2^(-8/n)
+  /// for n heads, a power of two; what goes beyond it comes from the sequence for 2n, every other.
+  static std::vector<double> computeSlopes(int64_t heads) {
+    int64_t whole = 1;
+    while (whole * 2 <= heads)
+      whole *= 2;
+    std::vector<double> slopes;
+    for (int64_t i = 0; i < heads; ++i)
+      slopes.push_back(i < whole ? std::exp2(-8.0 * double(i + 1) / double(whole))
+                                 : std::exp2(-4.0 * double(2 * (i - whole) + 1) / double(whole)));
+    return slopes;
+  }
+
+  void readLayers() {
+    result.layerConfigs.resize(size_t(result.layers));
+    readWindows();
+    if (family.position == PositionKind::Rotary)
+      readRotations();
+    readExperts();
+  }
+
+  void readWindows() {
+    bool used = config.getBool(keys.useSlidingWindow).value_or(family.usesWindow);
+    std::optional<int64_t> window = config.getInteger(keys.slidingWindow, 1, INT64_MAX);
+    if (!window && !config.isNull(keys.slidingWindow))
+      window = family.defaultWindow;
+    int64_t first = config.getInteger(keys.firstWindowLayer, 0, mostLayers).value_or(0);
+    int64_t period =
+        config.getInteger(keys.windowPeriod, 1, mostLayers).value_or(family.windowPeriod);
+    std::vector<std::string> types = config.getStrings(keys.layerTypes);
+    if (!types.empty() && int64_t(types.size()) != result.layers)
+      config.fail(keys.layerTypes, "expected one for each of " + Twine(result.layers) +
+                                       " layers, found " + Twine(types.size()));
+    for (int64_t i = 0; i < result.layers; ++i) {
+      LayerConfig &layer = result.layerConfigs[size_t(i)];
+      bool slides = used && window && i >= first && !(period && (i + 1) % period == 0);
+      if (size_t(i) < types.size()) {
+        slides = types[size_t(i)] == "sliding_attention";
+        if (!slides && types[size_t(i)] != "full_attention")
+          config.fail(keys.layerTypes, "expected sliding_attention or full_attention, found \"" +
+                                           printable(types[size_t(i)]) + "\"");
+        if (slides && !window)
+          config.fail(keys.slidingWindow, "expected an integer, found nothing");
+      }
+      slidingLayers.push_back(slides);
+      // A window as long as the context hides nothing.
+      if (slides && window && *window < result.contextLength)
+        layer.window = *window;
     }
+  }
+
+  void readRotations() {
+    readRotary(result.rotary, keys.ropeTheta, family.defaultRopeTheta, "full_attention", true);
+    bool hasLocal = !keys.localRopeTheta.empty();
+    if (hasLocal)
+      readRotary(result.localRotary, keys.localRopeTheta, 10000, "sliding_attention", false);
+    std::vector<int64_t> listed = config.getIntegers(keys.ropeLayers, 0, 1);
+    if (!listed.empty() && int64_t(listed.size()) != result.layers)
+      config.fail(keys.ropeLayers, "expected one for each of " + Twine(result.layers) +
+                                       " layers, found " + Twine(listed.size()));
+    int64_t interval =
+        config.getInteger(keys.noRopeInterval, 1, mostLayers).value_or(family.noRopeInterval);
+    for (int64_t i = 0; i < result.layers; ++i) {
+      bool rotates = !(interval && (i + 1) % interval == 0);
+      if (size_t(i) < listed.size())
+        rotates = listed[size_t(i)];
+      using Rotation = LayerConfig::Rotation;
+      result.layerConfigs[size_t(i)].rotation = !rotates ? Rotation::None
+                                                : hasLocal && slidingLayers[size_t(i)]
+                                                    ? Rotation::Local
+                                                    : Rotation::Global;
+    }
+  }
+
+  /// `type`: the kind of layers, under which newer files keep a theta and scaling of its own.
+  void readRotary(RotaryConfig &rotary, StringRef thetaKey, double defaultTheta, StringRef type,
+                  bool scaled) {
+    double part = config.getNumber(keys.partialRotary, 0, 1).value_or(family.defaultPartialRotary);
+    rotary.theta = config.getNumber(thetaKey, 1, 1e12).value_or(defaultTheta);
+    SmallVector<ConfigObject> scalings;
+    if (std::optional<ConfigObject> scaling = config.getObject(keys.ropeScaling); scaling && scaled)
+      scalings.push_back(std::move(*scaling));
+    // Newer files hold theta and scaling in one object, or in one for each kind of layers.
+    if (std::optional<ConfigObject> parameters = config.getObject(keys.ropeParameters)) {
+      if (std::optional<ConfigObject> own = parameters->getObject(type))
+        scalings.push_back(std::move(*own));
+      else if (scaled)
+        scalings.push_back(std::move(*parameters));
+    }
+    for (const ConfigObject &scaling : scalings) {
+      rotary.theta = scaling.getNumber("rope_theta", 1, 1e12).value_or(rotary.theta);
+      part = scaling.getNumber("partial_rotary_factor", 0, 1).value_or(part);
+    }
+    rotary.rotaryDim = int64_t(double(result.headDim) * part);
+    if (result.headDim != unknown && (rotary.rotaryDim < 2 || rotary.rotaryDim % 2 != 0)) {
+      config.fail(keys.headDim.empty() ? keys.hiddenSize : keys.headDim,
+                  "expected heads of an even number of rotated elements, found " +
+                      Twine(rotary.rotaryDim) + " of " + Twine(result.headDim));
+      return;
+    }
+    for (const ConfigObject &scaling : scalings)
+      readRotaryScaling(scaling,
+                        {result.contextLength, result.modelContextLength,
+                         config.getInteger(keys.originalContext, 1, longestContext)},
+                        rotary);
+  }
+
+  void readExperts() {
+    if (keys.experts.empty())
+      return;
+    StringRef key = config.has(keys.newerExperts) ? keys.newerExperts : keys.experts;
+    result.experts = config.requireInteger(key, 1, mostExperts).value_or(1);
+    result.expertsUsed = config.requireInteger(keys.expertsUsed, 1, mostExperts).value_or(1);
+    if (result.expertsUsed > result.experts)
+      config.fail(keys.expertsUsed, "expected at most " + key + " (" + Twine(result.experts) +
+                                        "), found " + Twine(result.expertsUsed));
+    result.expertIntermediate =
+        config.requireInteger(keys.expertIntermediate, 1, widestMlp).value_or(1);
+    result.normalizeExperts =
+        config.getBool(keys.normalizeExperts).value_or(family.normalizeExperts);
+    int64_t step = config.getInteger(keys.sparseStep, 1, mostLayers).value_or(1);
+    std::vector<int64_t> dense = config.getIntegers(keys.denseLayers, 0, mostLayers);
+    for (int64_t i = 0; i < result.layers; ++i)
+      result.layerConfigs[size_t(i)].hasExperts =
+          (i + 1) % step == 0 && !llvm::is_contained(dense, i);
   }
 
   void refuseUnsupported() {
@@ -149,6 +275,7 @@ private:
   const Family &family;
   const ConfigKeys &keys;
   DecoderConfig result;
+  std::vector<bool> slidingLayers; // even where the window is as long as the context
 };
 } // namespace
 

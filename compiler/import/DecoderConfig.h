@@ -12,6 +12,16 @@ struct RotaryConfig {
   int64_t rotaryDim = 0;
   /// Radians per position of each pair, where scaling changes them; else empty.
   std::vector<double> frequencies;
+  /// Factor of sines and cosines.
+  double magnitude = 1;
+};
+
+/// Where layers of one model differ.
+struct LayerConfig {
+  /// Positions a token attends to, itself included: the last `window`. 0: all.
+  int64_t window = 0;
+  enum class Rotation { None, Global, Local } rotation = Rotation::None;
+  bool hasExperts = false; // in place of one MLP
 };
 
 struct DecoderConfig {
@@ -24,7 +34,16 @@ struct DecoderConfig {
   double normEps;
   Activation activation;
   bool qkvBias, attentionOutputBias, mlpBias, tied;
-  RotaryConfig rotary;
+  bool parallelResidual = false;
+  /// Factors of scores and of the embedding; limits L of scores and logits, x -> L tanh(x / L).
+  double scoreScale = 0, embeddingScale = 1;
+  double attentionSoftcap = 0, logitSoftcap = 0; // 0: none
+  RotaryConfig rotary, localRotary;              // localRotary: of layers whose rotation is Local
+  std::vector<double> slopes;                    // of each head's linear bias; empty without ALiBi
+  std::vector<LayerConfig> layerConfigs;
+  /// Of layers with experts.
+  int64_t experts = 0, expertsUsed = 0, expertIntermediate = 0;
+  bool normalizeExperts = false; // the weights of a token's experts sum to 1
 };
 
 /// Reads config.json. `contextLength` shortens the model's context. On any problem gives nothing.

@@ -16,8 +16,11 @@ public:
     plan.embedding = table(modules.embedding, config.vocabulary);
     if (family.position == PositionKind::Learned)
       plan.positions = table(modules.positions, config.modelContextLength);
-    for (int64_t i = 0; i < config.layers; ++i)
-      plan.layers.push_back(layer((prefix + modules.layer + "." + Twine(i)).str()));
+    if (!modules.embeddingNorm.empty())
+      plan.embeddingNorm = norm((prefix + modules.embeddingNorm).str());
+    for (const LayerConfig &layerConfig : config.layerConfigs)
+      plan.layers.push_back(
+          layer((prefix + modules.layer + "." + Twine(plan.layers.size())).str(), layerConfig));
     plan.finalNorm = norm((prefix + modules.finalNorm).str());
     if (!config.tied) // the head is a plain nn.Linear in every family
       plan.head = linear(modules.head.str(), config.hidden, config.vocabulary, false,
@@ -33,10 +36,13 @@ private:
   }
 
   NormPlan norm(std::string name) {
-    bool bias = family.norm == NormKind::Layer;
-    plan.tensors[name + ".weight"] = {config.hidden};
+    return norm(std::move(name), family.norm == NormKind::Layer, config.hidden);
+  }
+
+  NormPlan norm(std::string name, bool bias, int64_t size) {
+    plan.tensors[name + ".weight"] = {size};
     if (bias)
-      plan.tensors[name + ".bias"] = {config.hidden};
+      plan.tensors[name + ".bias"] = {size};
     return {std::move(name), bias};
   }
 
@@ -47,32 +53,92 @@ private:
                                          : std::vector<int64_t>{inputs, outputs};
     if (bias)
       plan.tensors[name + ".bias"] = {outputs};
-    return {std::move(name), inputs, outputs, bias};
+    std::string module = name;
+    return {std::move(name), inputs, outputs, bias, orientation, std::move(module)};
   }
 
-  LayerPlan layer(std::string name) {
+  /// A part of a map's outputs, as a map called `suffix`.
+  static LinearPlan part(const LinearPlan &whole, StringRef suffix, OutputRange range) {
+    LinearPlan part = whole;
+    part.name += ("." + suffix).str();
+    part.outputs = range.count;
+    part.ranges = {range};
+    return part;
+  }
+
+  LayerPlan layer(std::string name, const LayerConfig &layerConfig) {
     LayerPlan layer;
+    auto inLayer = [&](StringRef module) { return (name + "." + module).str(); };
     auto map = [&](StringRef module, int64_t inputs, int64_t outputs, bool bias) {
-      return linear((name + "." + module).str(), inputs, outputs, bias, family.orientation);
+      return linear(inLayer(module), inputs, outputs, bias, family.orientation);
+    };
+    auto optionalNorm = [&](StringRef module) -> std::optional<NormPlan> {
+      if (module.empty())
+        return std::nullopt;
+      return norm(inLayer(module));
     };
     int64_t queries = config.heads * config.headDim, keys = config.kvHeads * config.headDim;
-    layer.attentionNorm = norm((name + "." + modules.attentionNorm).str());
-    if (!modules.fusedQkv.empty()) {
-      layer.qkv.push_back(map(modules.fusedQkv, config.hidden, queries + 2 * keys, config.qkvBias));
-    } else {
-      layer.qkv.push_back(map(modules.query, config.hidden, queries, config.qkvBias));
-      layer.qkv.push_back(map(modules.key, config.hidden, keys, config.qkvBias));
-      layer.qkv.push_back(map(modules.value, config.hidden, keys, config.qkvBias));
+    layer.attentionNorm = optionalNorm(modules.attentionNorm);
+    layer.qkv = queryKeyValue(map, queries, keys);
+    if (family.headNorm != HeadNorm::None) {
+      bool whole = family.headNorm == HeadNorm::WholeRow;
+      layer.queryNorm = norm(inLayer(modules.queryNorm), false, whole ? queries : config.headDim);
+      layer.keyNorm = norm(inLayer(modules.keyNorm), false, whole ? keys : config.headDim);
     }
     layer.attentionOutput =
         map(modules.attentionOutput, queries, config.hidden, config.attentionOutputBias);
-    layer.mlpNorm = norm((name + "." + modules.mlpNorm).str());
-    if (family.mlp == MlpKind::Gated)
-      layer.gate = map(modules.gate, config.hidden, config.intermediate, config.mlpBias);
-    layer.up = map(modules.up, config.hidden, config.intermediate, config.mlpBias);
-    layer.down = map(modules.down, config.intermediate, config.hidden, config.mlpBias);
+    layer.attentionPostNorm = optionalNorm(modules.attentionPostNorm);
+    if (!config.parallelResidual || !family.parallelSharesNorm)
+      layer.mlpNorm = optionalNorm(modules.mlpNorm);
+    if (layerConfig.hasExperts)
+      layer.experts = experts(map);
+    else
+      mlp(layer, map);
+    layer.mlpPostNorm = optionalNorm(modules.mlpPostNorm);
     layer.name = std::move(name);
     return layer;
+  }
+
+  using MapBuilder = function_ref<LinearPlan(StringRef, int64_t, int64_t, bool)>;
+
+  std::vector<LinearPlan> queryKeyValue(MapBuilder map, int64_t queries, int64_t keys) {
+    if (modules.fusedQkv.empty())
+      return {map(modules.query, config.hidden, queries, config.qkvBias),
+              map(modules.key, config.hidden, keys, config.qkvBias),
+              map(modules.value, config.hidden, keys, config.qkvBias)};
+    LinearPlan fused = map(modules.fusedQkv, config.hidden, queries + 2 * keys, config.qkvBias);
+    if (family.qkvOrder == QkvOrder::PerHead)
+      for (int64_t which = 0; which < 3; ++which)
+        for (int64_t head = 0; head < config.heads; ++head)
+          fused.ranges.push_back({(head * 3 + which) * config.headDim, config.headDim});
+    return {fused};
+  }
+
+  void mlp(LayerPlan &layer, MapBuilder map) {
+    int64_t width = config.intermediate;
+    if (!modules.fusedGateUp.empty()) {
+      LinearPlan fused = map(modules.fusedGateUp, config.hidden, 2 * width, config.mlpBias);
+      layer.gate = part(fused, "gate", {0, width});
+      layer.up = part(fused, "up", {width, width});
+    } else {
+      if (family.mlp == MlpKind::Gated)
+        layer.gate = map(modules.gate, config.hidden, width, config.mlpBias);
+      layer.up = map(modules.up, config.hidden, width, config.mlpBias);
+    }
+    layer.down = map(modules.down, width, config.hidden, config.mlpBias);
+  }
+
+  ExpertsPlan experts(MapBuilder map) {
+    ExpertsPlan plan = {map(modules.router, config.hidden, config.experts, false), {}, {}, {}};
+    for (int64_t i = 0; i < config.experts; ++i) {
+      auto expert = [&](StringRef module, int64_t inputs, int64_t outputs) {
+        return map((modules.experts + "." + Twine(i) + "." + module).str(), inputs, outputs, false);
+      };
+      plan.gate.push_back(expert(modules.expertGate, config.hidden, config.expertIntermediate));
+      plan.up.push_back(expert(modules.expertUp, config.hidden, config.expertIntermediate));
+      plan.down.push_back(expert(modules.expertDown, config.expertIntermediate, config.hidden));
+    }
+    return plan;
   }
 
   const DecoderConfig &config;

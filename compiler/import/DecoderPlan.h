@@ -9,11 +9,20 @@
 
 namespace kiln {
 
+/// Neighbouring outputs of a linear map as the file has them.
+struct OutputRange {
+  int64_t first, count;
+};
+
 /// y = x W^T (+ b), W [outputs, inputs] whatever the file's orientation.
 struct LinearPlan {
-  std::string name; // "model.layers.3.self_attn.q_proj"; tensors name.weight, name.bias
+  std::string name; // "model.layers.3.self_attn.q_proj"
   int64_t inputs, outputs;
   bool bias;
+  WeightOrientation orientation;
+  std::string module; // tensors module.weight, module.bias
+  /// The map's outputs among those of the module, in order; empty: all, as they are.
+  std::vector<OutputRange> ranges = {};
 };
 
 struct NormPlan {
@@ -21,18 +30,26 @@ struct NormPlan {
   bool bias;
 };
 
+/// Linear maps of the experts, one each.
+struct ExpertsPlan {
+  LinearPlan router;
+  std::vector<LinearPlan> gate, up, down;
+};
+
 struct LayerPlan {
   std::string name; // "model.layers.3"
-  NormPlan attentionNorm, mlpNorm;
+  std::optional<NormPlan> attentionNorm, attentionPostNorm, mlpNorm, mlpPostNorm;
+  std::optional<NormPlan> queryNorm, keyNorm;
   std::vector<LinearPlan> qkv; // query, key, value, or one map for all three
   LinearPlan attentionOutput;
-  std::optional<LinearPlan> gate;
-  LinearPlan up, down;
+  std::optional<ExpertsPlan> experts; // in place of the next three
+  std::optional<LinearPlan> gate, up, down;
 };
 
 struct DecoderPlan {
   std::string embedding;                // [vocabulary, hidden]
   std::optional<std::string> positions; // [context, hidden]
+  std::optional<NormPlan> embeddingNorm;
   std::vector<LayerPlan> layers;
   NormPlan finalNorm;
   std::optional<LinearPlan> head; // none: the embedding is the head's weight too

@@ -11,10 +11,12 @@
 
 namespace kiln {
 
-enum class NormKind { Rms, Layer };            // Layer has a bias
-enum class PositionKind { Rotary, Learned };   // Learned: a table added to the embedding
-enum class MlpKind { Gated, Plain };           // down(act(gate x) * up x) or down(act(up x))
-enum class WeightOrientation { OutIn, InOut }; // nn.Linear [out, in]; GPT-2's Conv1D [in, out]
+enum class NormKind { Rms, Layer };                 // Layer has a bias
+enum class HeadNorm { None, PerHead, WholeRow };    // RMS norm of query and key, before rotation
+enum class PositionKind { Rotary, Learned, Alibi }; // Learned: a table added to the embedding
+enum class MlpKind { Gated, Plain };                // down(act(gate x) * up x) or down(act(up x))
+enum class WeightOrientation { OutIn, InOut };      // nn.Linear [out, in]; GPT-2's Conv1D [in, out]
+enum class QkvOrder { Blocks, PerHead }; // rows of a fused map: all of q, k, v, or each head's
 enum class Activation { Silu, Relu, Gelu, GeluTanh };
 
 /// Whether linear maps of one kind have biases: a fixed answer unless config.json has the key.
@@ -33,16 +35,33 @@ struct RequiredBool {
 /// Keys of config.json; empty where the family has no such key.
 struct ConfigKeys {
   llvm::StringRef hiddenSize, layers, heads, kvHeads, headDim, intermediateSize, contextLength,
-      normEps, activation, ropeTheta, ropeScaling, ropeParameters, partialRotary, slidingWindow;
+      normEps, activation, ropeTheta, ropeScaling, ropeParameters, partialRotary;
+  /// Theta of the layers with a window; a list with 0 for each layer without rotation, and the
+  /// interval of such layers where there is no list; rope scaling's own idea of the context.
+  llvm::StringRef localRopeTheta, ropeLayers, noRopeInterval, originalContext;
+  /// The window; whether it is used; from which layer on; a list of the layers' kinds; every how
+  /// many layers there is one without.
+  llvm::StringRef slidingWindow, useSlidingWindow, firstWindowLayer, layerTypes, windowPeriod;
+  /// Scores are divided by its root in place of head_dim's; limits of scores and logits.
+  llvm::StringRef queryScalar, attentionSoftcap, logitSoftcap;
+  llvm::StringRef parallelResidual;
+  /// Experts of a layer (a second name in newer files), how many a token takes, their width,
+  /// whether their weights sum to 1.
+  llvm::StringRef experts, newerExperts, expertsUsed, expertIntermediate, normalizeExperts;
+  llvm::StringRef sparseStep, denseLayers; // every so many layers has experts; layers without
 };
 
 /// Names of modules. A module's tensors are `<module>.weight` and `<module>.bias`. Layer modules
 /// are relative to `layer` + "." + number. Empty where the family has no such module.
 struct ModuleNames {
   llvm::StringRef prefix; // of all but the head; absent from files saved without the head
-  llvm::StringRef embedding, positions, layer;
-  llvm::StringRef attentionNorm, query, key, value, fusedQkv, attentionOutput;
-  llvm::StringRef mlpNorm, gate, up, down;
+  llvm::StringRef embedding, positions, embeddingNorm, layer;
+  /// Norms of what attention and MLP read, of query and key, and of what attention and MLP give.
+  llvm::StringRef attentionNorm, query, key, value, fusedQkv, queryNorm, keyNorm, attentionOutput,
+      attentionPostNorm;
+  llvm::StringRef mlpNorm, gate, up, fusedGateUp, down, mlpPostNorm;
+  /// The router, and an expert's maps relative to `experts` + "." + number.
+  llvm::StringRef router, experts, expertGate, expertUp, expertDown;
   llvm::StringRef finalNorm, head;
 };
 
@@ -57,18 +76,40 @@ struct Family {
   bool defaultTied;
   int64_t intermediateFactor =
       0; // intermediate = factor * hidden where the key is absent; 0: required
+  double defaultRopeTheta = 10000, defaultPartialRotary = 1;
+  double defaultQueryScalar = 0; // 0: head_dim
+  std::optional<int64_t> defaultHeadDim;
+  std::optional<int64_t> defaultWindow;
+  double defaultAttentionSoftcap = 0, defaultLogitSoftcap = 0; // 0: none
 
   NormKind norm;
+  /// What a norm adds to its stored weights.
+  double normOffset = 0;
+  HeadNorm headNorm = HeadNorm::None;
   PositionKind position;
   MlpKind mlp;
   WeightOrientation orientation;
+  QkvOrder qkvOrder = QkvOrder::Blocks;
   BiasRule qkvBias, attentionOutputBias, mlpBias;
+  bool scaledEmbedding = false; // times sqrt(hidden)
+
+  /// Attention and MLP read the same x, unless config.json says otherwise; through one norm?
+  bool parallelResidual = false, parallelSharesNorm = false;
+  /// Whether a window is used where config.json does not say; every how many layers there is one
+  /// without (0: none).
+  bool usesWindow = true;
+  int64_t windowPeriod = 0;
+  int64_t noRopeInterval = 0;    // every so many layers has no rotation; 0: all have
+  bool normalizeExperts = false; // unless config.json says otherwise
 
   ModuleNames modules;
   /// Tensors that hold no weight, by the end of their names: masks and tables saved by accident.
   llvm::SmallVector<llvm::StringRef> ignoredSuffixes;
   llvm::SmallVector<RequiredBool> requiredBools;
 };
+
+/// Llama's record, which those of many families differ from in a few fields.
+Family describeLlama();
 
 /// The family that says `modelType`, or null.
 const Family *findFamily(llvm::StringRef modelType);

@@ -6,9 +6,16 @@
 
 namespace kiln {
 
-/// Sets the frequencies of `rotary`, whose theta and rotaryDim are known, from a `rope_scaling` or
-/// `rope_parameters` object.
-void readRotaryScaling(const ConfigObject &scaling, RotaryConfig &rotary);
+/// Positions that some scalings depend on.
+struct RotaryContext {
+  int64_t used, model;             // what is compiled for; what the model declares
+  std::optional<int64_t> original; // before scaling, where it is said outside the scaling
+};
+
+/// Sets the frequencies and the magnitude of `rotary`, whose theta and rotaryDim are known, from a
+/// `rope_scaling` or `rope_parameters` object.
+void readRotaryScaling(const ConfigObject &scaling, const RotaryContext &context,
+                       RotaryConfig &rotary);
 
 } // namespace kiln
 

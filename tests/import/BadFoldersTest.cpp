@@ -25,7 +25,7 @@ TEST(BadFolder, MissingFolderAndFiles) {
             "  expected model.safetensors or model.safetensors.index.json, found neither");
   ImportedModule absent(folder.path("absent"));
   EXPECT_EQ(absent.error, "cannot import " + folder.path("absent") +
-                              ": 1 problem\n  expected a folder, found nothing");
+                              ": 1 problem\n  expected a folder or a GGUF file, found nothing");
 }
 
 TEST(BadFolder, UnknownFamily) {
@@ -33,9 +33,11 @@ TEST(BadFolder, UnknownFamily) {
   TinyModel model = TinyModel::llama();
   model.config["model_type"] = "mamba";
   model.write(folder);
-  EXPECT_EQ(importError(folder),
-            "1 problem\n  config.json: model_type: expected one of gpt2, llama, "
-            "mistral, found \"mamba\"");
+  EXPECT_EQ(
+      importError(folder),
+      "1 problem\n  config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, "
+      "gpt_neox, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, "
+      "stablelm, starcoder2, found \"mamba\"");
 }
 
 TEST(BadFolder, OneReportNamesEveryTensorProblem) {

@@ -56,10 +56,16 @@ TEST(Config, ReadsGpt2) {
 }
 
 TEST(Config, UnknownFamilyListsTheKnownOnes) {
-  EXPECT_EQ(readPatched(R"({"model_type":"mamba"})"),
-            "config.json: model_type: expected one of gpt2, llama, mistral, found \"mamba\"");
-  EXPECT_EQ(readPatched(R"({"model_type":null})"),
-            "config.json: model_type: expected one of gpt2, llama, mistral, found nothing");
+  EXPECT_EQ(
+      readPatched(R"({"model_type":"mamba"})"),
+      "config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
+      "mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, stablelm, starcoder2, "
+      "found \"mamba\"");
+  EXPECT_EQ(
+      readPatched(R"({"model_type":null})"),
+      "config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
+      "mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, stablelm, starcoder2, "
+      "found nothing");
 }
 
 TEST(Config, NamesEveryProblemAtOnce) {
@@ -87,14 +93,114 @@ TEST(Config, HeadsMustDivide) {
             "of 5");
 }
 
-TEST(Config, SlidingWindowShorterThanTheContextIsRefused) {
-  EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":100})"), "");
-  EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":null})"), "");
-  EXPECT_EQ(readPatched(R"({"model_type":"mistral","sliding_window":40})", 40), "");
-  EXPECT_EQ(
-      readPatched(R"({"model_type":"mistral","sliding_window":40})"),
-      "config.json: sliding_window: expected no window shorter than the context of 100, found "
-      "40: attention reaches the whole context; compile with a context of at most 40");
+/// The windows of the layers of a tiny Llama's config with `patch` merged into it.
+static std::vector<int64_t> readWindows(const char *patch,
+                                        std::optional<int64_t> context = std::nullopt) {
+  json config = TinyModel::llama(/*layers=*/4).config;
+  config.merge_patch(json::parse(patch));
+  std::string text;
+  auto read = ::read(config, text, context);
+  EXPECT_TRUE(read) << text;
+  std::vector<int64_t> windows;
+  for (const LayerConfig &layer : read ? read->layerConfigs : std::vector<LayerConfig>())
+    windows.push_back(layer.window);
+  return windows;
+}
+
+TEST(Config, Windows) {
+  using Windows = std::vector<int64_t>;
+  EXPECT_EQ(readWindows(R"({"model_type":"mistral","sliding_window":40})"),
+            Windows({40, 40, 40, 40}));
+  // A window as long as the context is none.
+  EXPECT_EQ(readWindows(R"({"model_type":"mistral","sliding_window":100})"), Windows(4));
+  EXPECT_EQ(readWindows(R"({"model_type":"mistral","sliding_window":40})", 40), Windows(4));
+  EXPECT_EQ(readWindows(R"({"model_type":"mistral","sliding_window":null})"), Windows(4));
+  EXPECT_EQ(readWindows(R"({"model_type":"qwen2","sliding_window":40})"), Windows(4));
+  EXPECT_EQ(readWindows(R"({"model_type":"qwen2","sliding_window":40,"use_sliding_window":true,
+                            "max_window_layers":3})"),
+            Windows({0, 0, 0, 40}));
+  EXPECT_EQ(readWindows(R"({"model_type":"gemma2","sliding_window":40})"), Windows({40, 0, 40, 0}));
+  EXPECT_EQ(readWindows(R"({"model_type":"gemma3_text","sliding_window":40,
+                            "sliding_window_pattern":3})"),
+            Windows({40, 40, 0, 40}));
+  EXPECT_EQ(readWindows(R"({"model_type":"gemma3_text","sliding_window":40,
+                            "layer_types":["full_attention","sliding_attention",
+                                           "full_attention","full_attention"]})"),
+            Windows({0, 40, 0, 0}));
+}
+
+TEST(Config, LayerTypesMustFit) {
+  EXPECT_EQ(readPatched(R"({"model_type":"gemma2","layer_types":["full_attention"]})"),
+            "config.json: layer_types: expected one for each of 2 layers, found 1");
+  EXPECT_EQ(readPatched(R"({"model_type":"gemma2","layer_types":["full_attention","chunked"]})"),
+            "config.json: layer_types: expected sliding_attention or full_attention, found "
+            "\"chunked\"");
+  EXPECT_EQ(readPatched(R"({"model_type":"qwen2","use_sliding_window":true,
+                            "layer_types":["full_attention","sliding_attention"]})"),
+            "config.json: sliding_window: expected an integer, found nothing");
+}
+
+TEST(Config, Gemma3RotatesByKindOfLayer) {
+  json config = TinyModel::llama(/*layers=*/6).config;
+  config.merge_patch(json::parse(R"({"model_type":"gemma3_text","sliding_window":8,"head_dim":8,
+      "rope_theta":1e6,"rope_local_base_freq":5e3,"rope_scaling":{"rope_type":"linear","factor":8}})"));
+  std::string text;
+  auto old = read(config, text);
+  ASSERT_TRUE(old) << text;
+  // Newer files have an object for each kind.
+  for (const char *key : {"rope_theta", "rope_local_base_freq", "rope_scaling"})
+    config.erase(key);
+  config["rope_parameters"] = json::parse(R"({
+      "full_attention":{"rope_type":"linear","rope_theta":1e6,"factor":8},
+      "sliding_attention":{"rope_type":"default","rope_theta":5e3}})");
+  auto recent = read(config, text);
+  ASSERT_TRUE(recent) << text;
+  for (const DecoderConfig &found : {*old, *recent}) {
+    EXPECT_EQ(found.rotary.theta, 1e6);
+    ASSERT_EQ(found.rotary.frequencies.size(), 4u);
+    EXPECT_DOUBLE_EQ(found.rotary.frequencies[0], 0.125);
+    EXPECT_EQ(found.localRotary.theta, 5e3);
+    EXPECT_TRUE(found.localRotary.frequencies.empty());
+    for (size_t i = 0; i < 6; ++i)
+      EXPECT_EQ(found.layerConfigs[i].rotation,
+                i == 5 ? LayerConfig::Rotation::Global : LayerConfig::Rotation::Local);
+    EXPECT_DOUBLE_EQ(found.scoreScale, 1.0 / 16); // query_pre_attn_scalar is 256
+    EXPECT_EQ(found.embeddingScale, 4);
+    EXPECT_EQ(found.attentionSoftcap, 0);
+  }
+}
+
+TEST(Config, LayersWithoutRotation) {
+  json config = TinyModel::llama(/*layers=*/5).config;
+  config["model_type"] = "smollm3";
+  auto rotates = [&](json list) {
+    config["no_rope_layers"] = std::move(list);
+    std::string text, found;
+    auto read = ::read(config, text);
+    for (size_t i = 0; read && i < 5; ++i)
+      found += read->layerConfigs[i].rotation == LayerConfig::Rotation::Global ? '1' : '0';
+    return read ? found : text;
+  };
+  EXPECT_EQ(rotates(nullptr), "11101");
+  EXPECT_EQ(rotates({0, 1, 1, 1, 0}), "01110");
+  EXPECT_EQ(rotates({0, 1}),
+            "config.json: no_rope_layers: expected one for each of 5 layers, found 2");
+}
+
+TEST(Config, SlopesOfALinearBias) {
+  auto slopes = [](int64_t heads) {
+    std::string text;
+    auto read = ::read(json{{"model_type", "bloom"},
+                            {"hidden_size", 12 * heads},
+                            {"n_layer", 1},
+                            {"n_head", heads},
+                            {"vocab_size", 8}},
+                       text);
+    EXPECT_TRUE(read) << text;
+    return read ? read->slopes : std::vector<double>();
+  };
+  EXPECT_EQ(slopes(4), std::vector<double>({1.0 / 4, 1.0 / 16, 1.0 / 64, 1.0 / 256}));
+  EXPECT_EQ(slopes(6), std::vector<double>({1.0 / 4, 1.0 / 16, 1.0 / 64, 1.0 / 256, 0.5, 1.0 / 8}));
 }
 
 TEST(Config, RequestedContextMustFitTheModel) {
@@ -145,9 +251,13 @@ TEST(Config, RopeScaling) {
 }
 
 TEST(Config, UnknownRopeScalingIsRefused) {
-  EXPECT_EQ(readPatched(R"({"rope_scaling":{"rope_type":"yarn","factor":4}})"),
-            "config.json: rope_scaling: rope_type: expected default, linear or llama3, found "
-            "\"yarn\"");
+  EXPECT_EQ(
+      readPatched(R"({"rope_scaling":{"rope_type":"spiral","factor":4}})"),
+      "config.json: rope_scaling: rope_type: expected default, linear, dynamic, llama3, yarn or "
+      "longrope, found \"spiral\"");
+  EXPECT_EQ(readPatched(R"({"rope_scaling":{"rope_type":"longrope","short_factor":[1,2,3],
+                                            "long_factor":[1,2]}})"),
+            "config.json: rope_scaling: short_factor: expected 2 numbers, found 3");
   EXPECT_EQ(readPatched(R"({"rope_scaling":{"type":"linear"}})"),
             "config.json: rope_scaling: factor: expected a number, found nothing");
 }

@@ -1,5 +1,6 @@
 // Writes tiny models: config files and safetensors, whole or sharded.
 #include "TinyModel.h"
+#include "compiler/import/DecoderPlan.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <map>
 
+using namespace kiln;
 using namespace kiln::testing;
 using nlohmann::json;
 
@@ -139,6 +141,19 @@ TinyModel TinyModel::gpt2(int layers, const std::string &prefix) {
   }
   add("ln_f.weight", {16});
   add("ln_f.bias", {16});
+  return model;
+}
+
+TinyModel TinyModel::fromConfig(const nlohmann::json &config) {
+  TinyModel model;
+  model.config = config;
+  Problems problems;
+  auto object = ConfigObject::parse("config.json", config.dump(), problems);
+  auto read = object ? readDecoderConfig(*object, std::nullopt) : std::nullopt;
+  EXPECT_TRUE(read) << (problems.empty() ? "" : problems.getLines()[0]);
+  if (read)
+    for (const auto &[name, shape] : planDecoder(*read, /*withPrefix=*/true).tensors)
+      model.tensors.push_back({name, "F32", shape});
   return model;
 }
 

@@ -44,6 +44,9 @@ struct TinyModel {
   /// hidden 16, 4 heads, MLP 64, vocabulary 32, context 64.
   static TinyModel gpt2(int layers = 2, const std::string &prefix = "transformer.");
 
+  /// The model that this config.json describes, with the tensors that the family's record names.
+  static TinyModel fromConfig(const nlohmann::json &config);
+
   TinyTensor &find(const std::string &name);
   void remove(const std::string &name);
   /// Writes config, generation and tokenizer config (where not null) and the tensors, over `shards`

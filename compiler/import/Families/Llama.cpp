@@ -1,5 +1,4 @@
-// Llama and the models that share its graph: Mistral (whose sliding window must not be shorter than
-// the context) and SmolLM (which calls itself llama).
+// Llama and the models that share its graph and its name, as SmolLM does.
 #include "compiler/import/Family.h"
 
 namespace kiln {
@@ -7,7 +6,7 @@ namespace kiln {
 Family describeLlama() {
   Family family;
   family.name = "llama";
-  family.modelTypes = {"llama", "mistral"};
+  family.modelTypes = {"llama"};
 
   family.keys.hiddenSize = "hidden_size";
   family.keys.layers = "num_hidden_layers";
@@ -22,7 +21,6 @@ Family describeLlama() {
   family.keys.ropeScaling = "rope_scaling";
   family.keys.ropeParameters = "rope_parameters";
   family.keys.partialRotary = "partial_rotary_factor";
-  family.keys.slidingWindow = "sliding_window";
   family.defaultNormEps = 1e-6;
   family.defaultContextLength = 2048;
   family.defaultActivation = "silu";
