@@ -11,6 +11,7 @@ namespace kiln {
 void addCompileCommand(CLI::App &app, int &exitCode);
 void addRunCommand(CLI::App &app, int &exitCode);
 void addBenchCommand(CLI::App &app, int &exitCode);
+void addEstimateCommand(CLI::App &app, int &exitCode);
 void addInspectCommand(CLI::App &app, int &exitCode);
 void addTargetsCommand(CLI::App &app, int &exitCode);
 
