@@ -212,10 +212,8 @@ private:
     decoder.marker = space;
     decoder.markerText = " ";
     decoder.byteFallback = model.byteFallback;
-    if (model.addDummyPrefix) {
-      decoder.stripLeft = 1;
-      decoder.stripByte = ' ';
-    }
+    decoder.stripByte = ' ';
+    decoder.stripLeft = model.removeExtraWhitespaces ? UINT32_MAX : model.addDummyPrefix;
   }
 
   const SentencePieceModel &model;

@@ -81,7 +81,7 @@ const GgufPreTokenizer preTokenizers[] = {
      false,
      /*composed=*/true},
     {{"stablelm2"}, {qwen2}},
-    {{"qwen35"}, {qwen35}, false, false, /*composed=*/true},
+    {{"qwen35"}, {qwen35}},
     {{"starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      {digit, gpt2}},
     {{"command-r"}, {digit, gpt2}, false, false, /*composed=*/true},

@@ -73,30 +73,40 @@ std::vector<uint32_t> codePoints(StringRef text) {
   return result;
 }
 
-NormalizationTables makeTables(NormalizationForm form) {
-  bool compatible = form == NormalizationForm::NFKC || form == NormalizationForm::NFKD;
-  NormalizationTables tables;
-  tables.composes = form == NormalizationForm::NFC || form == NormalizationForm::NFKC;
+/// What each character becomes in the end.
+CharacterMap fullDecompositions(bool compatible) {
+  CharacterMap map;
   for (const Decomposition &entry : decompositions)
     if (compatible || entry.kind != 'K')
-      tables.decompositions[entry.codePoint] = entry.text;
+      map[entry.codePoint] = entry.text;
   // One step becomes all steps; there are few.
   for (bool changed = true; changed;) {
     changed = false;
-    for (auto &[codePoint, text] : tables.decompositions) {
-      std::string next = applyMap(tables.decompositions, text);
+    for (auto &[codePoint, text] : map) {
+      std::string next = applyMap(map, text);
       changed |= next != text;
       text = std::move(next);
     }
   }
-  std::map<uint32_t, bool> composed; // what composition gives
+  return map;
+}
+
+NormalizationTables makeTables(NormalizationForm form) {
+  bool compatible = form == NormalizationForm::NFKC || form == NormalizationForm::NFKD;
+  NormalizationTables tables;
+  tables.composes = form == NormalizationForm::NFC || form == NormalizationForm::NFKC;
+  tables.decompositions = fullDecompositions(compatible);
+  std::map<uint32_t, bool> composed; // what composition gives back
+  CharacterMap canonical = fullDecompositions(false);
   if (tables.composes)
     for (const Decomposition &entry : decompositions) {
       if (entry.kind != 'C')
         continue;
       std::vector<uint32_t> pair = codePoints(entry.text);
       tables.compositions.push_back({pair[0], pair[1], entry.codePoint});
-      composed[entry.codePoint] = true;
+      // In a compatible form, a part of it may become something else.
+      if (tables.decompositions[entry.codePoint] == canonical[entry.codePoint])
+        composed[entry.codePoint] = true;
       tables.properties[pair[1]] = otherStarter;
     }
   llvm::sort(tables.compositions, [](const auto &a, const auto &b) {

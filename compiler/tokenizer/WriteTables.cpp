@@ -306,7 +306,9 @@ llvm::Expected<std::vector<uint8_t>> TableWriter::write() {
   Offset<flatbuffers::Vector<uint32_t>> priorities;
   if (!tables.priorities.empty())
     priorities = builder.CreateVector(tables.priorities);
-  auto scores = builder.CreateVector(tables.scores);
+  std::vector<double> allScores = tables.scores; // added tokens have none
+  allScores.resize(unigram ? tables.tokens.size() : 0);
+  auto scores = builder.CreateVector(allScores);
   auto prefix = builder.CreateVector(tables.prefix);
   auto suffix = builder.CreateVector(tables.suffix);
 

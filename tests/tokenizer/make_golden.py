@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes golden/NAME/tokenizer.json and golden/NAME/vectors.json with the Hugging Face `tokenizers`
-library (pip install tokenizers; the committed files are of 0.23.3): small tokenizers of each supported
-kind, and what that library answers.
+"""Writes golden/NAME: small tokenizers of each supported kind, made with the Hugging Face `tokenizers`
+library and `sentencepiece` (pip install tokenizers sentencepiece protobuf gguf; the committed files are
+of tokenizers 0.23.3 and sentencepiece 0.2.3), and in vectors.json what those libraries answer.
 
-usage: make_golden.py            (the output is deterministic)
+usage: make_golden.py [NAME...]    (all, where none is named; pieces and GGUF files always)
 """
 
 import json
 import pathlib
+import sys
 
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                         pre_tokenizers, processors, trainers)
@@ -74,6 +75,109 @@ def sentence_piece(metaspace):
     return tokenizer
 
 
+def word_pieces():
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator([CORPUS], trainers.WordPieceTrainer(
+        vocab_size=300, special_tokens=["[UNK]", "[CLS]", "[SEP]"], show_progress=False))
+    tokenizer.add_tokens(ADDED[:2])
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    return tokenizer
+
+
+def unigram():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator([CORPUS], trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False))
+    tokenizer.add_tokens([AddedToken("oven", single_word=True, normalized=True), *ADDED[:2]])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return tokenizer
+
+
+PIECES = {
+    "pieces_bpe": dict(model_type="bpe", vocab_size=420, byte_fallback=True, normalization_rule_name="identity",
+                       remove_extra_whitespaces=False),
+    "pieces_unigram": dict(model_type="unigram", vocab_size=100, user_defined_symbols=["oven"]),
+}
+# What the second one rewrites: a small map of its own, since SentencePiece's are large.
+RULES = {"\t": " ", "\n": " ", "\r": " ", "\u3000": " ", "Ü": "Ue", "ö": "oe", "e\u0301": "e", "''": '"',
+         **{chr(0xFF21 + i): chr(0x41 + i) for i in range(26)}}
+
+
+def sentence_pieces(folder, name):
+    """The answers of a trained SentencePiece model, and its description."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+    corpus = folder / "corpus.txt"
+    corpus.write_text(CORPUS)
+    options = dict(PIECES[name])
+    if "normalization_rule_name" not in options:
+        rules = folder / "rules.tsv"
+        rules.write_text("".join(" ".join(f"{ord(c):X}" for c in key) + "\t" + " ".join(f"{ord(c):X}" for c in value)
+                                 + "\n" for key, value in RULES.items()))
+        options["normalization_rule_tsv"] = str(rules)
+    sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(folder / "tokenizer"), num_threads=1,
+                                             minloglevel=2, **options)
+    for unwanted in ["corpus.txt", "rules.tsv", "tokenizer.vocab"]:
+        (folder / unwanted).unlink(missing_ok=True)
+    path = folder / "tokenizer.model"
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(path.read_bytes())
+    proto.trainer_spec.ClearField("input")  # names files of this machine
+    proto.trainer_spec.ClearField("model_prefix")
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    path.write_bytes(proto.SerializeToString())
+    return sentencepiece.SentencePieceProcessor(model_file=str(path)), proto
+
+
+def write_gguf(path, model, tokens, types, **more):
+    """A GGUF file with a tokenizer and no tensors."""
+    from gguf import GGUFWriter
+    writer = GGUFWriter(path, "llama")
+    writer.add_tokenizer_model(model)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    for key, value in more.items():
+        getattr(writer, "add_" + key)(value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def write_ggufs(golden, kinds, protos):
+    """The same tokenizers as GGUF files."""
+    vocabulary = kinds["smollm2"].get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.get)
+    special = {token.content for token in ADDED[:2]}
+    types = [3 if text in special else 4 if text == ADDED[2].content else 1 for text in tokens]
+    merges = json.loads(kinds["smollm2"].to_str())["model"]["merges"]
+    write_gguf(golden / "smollm2" / "tokenizer.gguf", "gpt2", tokens, types, tokenizer_pre="smollm",
+               token_merges=[" ".join(pair) for pair in merges])
+    vocabulary = kinds["bert"].get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.get)
+    special |= {"[UNK]", "[CLS]", "[SEP]"}
+    types = [3 if text in special else 1 for text in tokens]
+    spelled = [text if text in special else text[2:] if text.startswith("##") else "▁" + text for text in tokens]
+    write_gguf(golden / "bert" / "tokenizer.gguf", "bert", spelled, types, unk_token_id=0, bos_token_id=1, sep_token_id=2)
+    for name, proto in protos.items():
+        kind = "llama" if proto.trainer_spec.model_type == proto.trainer_spec.BPE else "t5"
+        charsmap = proto.normalizer_spec.precompiled_charsmap
+        write_gguf(golden / name / "tokenizer.gguf", kind, [piece.piece for piece in proto.pieces],
+                   [piece.type for piece in proto.pieces], token_scores=[piece.score for piece in proto.pieces],
+                   unk_token_id=0, bos_token_id=1, eos_token_id=2, add_bos_token=True, add_eos_token=False,
+                   **({"precompiled_charsmap": charsmap} if charsmap else {}),
+                   remove_extra_whitespaces=proto.normalizer_spec.remove_extra_whitespaces)
+
+
+def write_vectors(folder, answers):
+    (folder / "vectors.json").write_text(json.dumps(answers, indent=0, ensure_ascii=False) + "\n")
+
+
 def main():
     level = lambda prefix, regex: pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=regex)
     digits = pre_tokenizers.Digits(individual_digits=True)
@@ -85,9 +189,14 @@ def main():
                              ignore_merges=True),
         "llama2": sentence_piece(False),
         "metaspace": sentence_piece(True),
+        "bert": word_pieces(),
+        "unigram": unigram(),
     }
+    golden = pathlib.Path(__file__).parent / "golden"
     for name, tokenizer in kinds.items():
-        folder = pathlib.Path(__file__).parent / "golden" / name
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        folder = golden / name
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         vectors = []
@@ -100,8 +209,16 @@ def main():
                 "decoded": tokenizer.decode(ids, skip_special_tokens=False),
                 "decoded_without_special": tokenizer.decode(ids, skip_special_tokens=True),
             })
-        (folder / "vectors.json").write_text(json.dumps(vectors, indent=0, ensure_ascii=False)
-                                             + "\n")
+        write_vectors(folder, vectors)
+    protos = {}
+    for name in PIECES:
+        folder = golden / name
+        folder.mkdir(parents=True, exist_ok=True)
+        model, protos[name] = sentence_pieces(folder, name)
+        texts = [text for text in TEXTS if "\0" not in text]
+        write_vectors(folder, [{"text": text, "ids": model.encode(text), "decoded": model.decode(model.encode(text))}
+                               for text in texts])
+    write_ggufs(golden, kinds, protos)
 
 
 main()

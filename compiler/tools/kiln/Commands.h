@@ -14,6 +14,7 @@ void addBenchCommand(CLI::App &app, int &exitCode);
 void addEstimateCommand(CLI::App &app, int &exitCode);
 void addInspectCommand(CLI::App &app, int &exitCode);
 void addTargetsCommand(CLI::App &app, int &exitCode);
+void addTokenizeCommand(CLI::App &app, int &exitCode);
 
 /// Prints "kiln: error: <text>" to stderr; returns 1, the exit code of a failure.
 int reportFailure(const std::string &text);

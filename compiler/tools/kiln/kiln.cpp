@@ -28,6 +28,7 @@ int main(int argc, char **argv) {
   addEstimateCommand(app, exitCode);
   addInspectCommand(app, exitCode);
   addTargetsCommand(app, exitCode);
+  addTokenizeCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
