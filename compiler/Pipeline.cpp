@@ -10,6 +10,8 @@
 #include "compiler/GenerateCode.h"
 #include "compiler/chat/ChatTemplate.h"
 #include "compiler/import/ImportModel.h"
+#include "compiler/import/ModelFolder.h"
+#include "compiler/import/gguf/GgufFile.h"
 #include "compiler/tokenizer/Tokenizer.h"
 #include "ir/Exec/ExecDialect.h"
 #include "mlir/IR/AsmState.h"
@@ -126,6 +128,25 @@ llvm::Error Compilation::runGraphPasses() {
   return llvm::createStringError(options.model + ": " + llvm::join(problems, "\n"));
 }
 
+/// The tokenizer of a model's folder or GGUF file; none where it has none.
+static llvm::Expected<std::optional<std::vector<uint8_t>>>
+compileTokenizerOf(const ModelPlace &place) {
+  if (place.gguf.empty())
+    return compileTokenizer(place.folder);
+  llvm::SmallString<256> path(place.folder);
+  llvm::sys::path::append(path, place.gguf);
+  Problems problems;
+  std::optional<GgufHeader> header = readGgufHeader(path, place.gguf, problems);
+  if (!header)
+    return problems.toError(path);
+  if (!header->metadata.has("tokenizer.ggml.tokens"))
+    return std::nullopt;
+  auto bytes = compileTokenizerGguf(header->metadata, place.gguf);
+  if (!bytes)
+    return bytes.takeError();
+  return std::optional(std::move(*bytes));
+}
+
 llvm::Error Compilation::run() {
   static const char *const known[] = {"auto", "none", "q8", "q4"};
   if (!llvm::is_contained(known, options.quant))
@@ -146,6 +167,10 @@ llvm::Error Compilation::run() {
     return llvm::createStringError(options.output + ": there is no folder " + folder);
 
   stage("import");
+  Problems missing;
+  std::optional<ModelPlace> place = findModel(options.model, missing);
+  if (!place)
+    return missing.toError(options.model);
   ImportOptions import;
   import.maxTokens = options.maxTokens;
   if (options.contextLength)
@@ -155,7 +180,7 @@ llvm::Error Compilation::run() {
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);
-  auto tokenizer = compileTokenizer(options.model);
+  auto tokenizer = compileTokenizerOf(*place);
   if (!tokenizer)
     return tokenizer.takeError();
   chooseQuantization();
@@ -187,7 +212,7 @@ llvm::Error Compilation::run() {
   write.progress = [&](uint64_t done, uint64_t total, llvm::StringRef) {
     stage("weights", total ? double(done) / double(total) : 1);
   };
-  return writeArtifact(*module, options.model, images, *tokenizer, options.output, write,
+  return writeArtifact(*module, place->folder, images, *tokenizer, options.output, write,
                        report.written);
 }
 

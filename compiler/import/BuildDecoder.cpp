@@ -3,6 +3,7 @@
 // dims, one graph.weight for each tensor that is used, and graph.func @decode with one op per op of
 // the model, each at a location named after its module ("model.layers.3.self_attn.q_proj").
 #include "compiler/import/BuildDecoder.h"
+#include "ir/Formats.h"
 #include "ir/Graph/GraphDialect.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -164,9 +165,10 @@ private:
     for (OutputRange range : making.ranges.empty() ? ArrayRef(all) : making.ranges) {
       part[0] = range.count;
       rows += range.count;
-      sources.push_back(SourceAttr::get(b.getContext(), tensor.file, tensorName,
+      sources.push_back(SourceAttr::get(b.getContext(), tensor.file, tensor.entry.name,
                                         int64_t(tensor.entry.offset) + range.first * rowBytes,
-                                        *findWeightFormat(tensor.entry.dtype), part));
+                                        *findElementType(tensor.entry.dtype), part,
+                                        tensor.interleaved));
     }
     shape = part;
     shape[0] = rows;
@@ -187,7 +189,8 @@ private:
       transforms.push_back(OffsetAttr::get(b.getContext(), b.getF64FloatAttr(making.offset)));
     if (sources.size() > 1)
       transforms.push_back(ConcatAttr::get(b.getContext()));
-    StringRef format = *findWeightFormat(tensors.byName.at(tensorNames.front()).entry.dtype);
+    StringRef element = *findElementType(tensors.byName.at(tensorNames.front()).entry.dtype);
+    StringRef format = findFormat(element) ? element : "f32"; // which holds the values of blocks
     return WeightOp::create(b, locate(name), name, RankedTensorType::get(shape, b.getF32Type()),
                             b.getArrayAttr(sources), b.getArrayAttr(transforms), format, "rows");
   }

@@ -1,5 +1,6 @@
 // Lays a family's record out over a model's layers, and checks the files' tensors against it.
 #include "compiler/import/DecoderPlan.h"
+#include "compiler/artifact/BlockTypes.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 
@@ -159,7 +160,9 @@ bool kiln::hasModulePrefix(const Family &family, const ModelTensors &tensors) {
          !tensors.byName.count(embedding);
 }
 
-std::optional<StringRef> kiln::findWeightFormat(StringRef dtype) {
+std::optional<StringRef> kiln::findElementType(StringRef dtype) {
+  if (const BlockType *type = findBlockType(dtype)) // as GGUF files' already are
+    return type->name;
   return StringSwitch<std::optional<StringRef>>(dtype)
       .Case("F32", "f32")
       .Case("F16", "f16")
@@ -180,7 +183,7 @@ void kiln::checkTensors(const DecoderConfig &config, const DecoderPlan &plan,
     if (tensor.entry.shape != shape)
       problems.add(printable(tensor.file) + ": " + name + ": expected " + printShape(shape) +
                    ", found " + printShape(tensor.entry.shape));
-    if (!findWeightFormat(tensor.entry.dtype))
+    if (!findElementType(tensor.entry.dtype))
       problems.add(printable(tensor.file) + ": " + name + ": expected F32, F16 or BF16, found " +
                    tensor.entry.dtype);
   }

@@ -69,9 +69,9 @@ bool hasModulePrefix(const Family &family, const ModelTensors &tensors);
 void checkTensors(const DecoderConfig &config, const DecoderPlan &plan, const ModelTensors &tensors,
                   Problems &problems);
 
-/// The weight format of that safetensors dtype ("F32" is "f32"), or nothing where weights cannot be
-/// so.
-std::optional<llvm::StringRef> findWeightFormat(llvm::StringRef dtype);
+/// The element type, as a graph.source names it, of that dtype of safetensors or GGUF ("F32" is
+/// "f32"), or nothing where weights cannot be so.
+std::optional<llvm::StringRef> findElementType(llvm::StringRef dtype);
 
 } // namespace kiln
 

@@ -1,9 +1,10 @@
-// Import, from the folder to a verified module: read config and tensor headers, plan the decoder,
-// compare plan and tensors, build. Each step goes as far as it can and adds what is wrong to one
-// list; only an empty list lets the graph be built.
+// Import, from a folder or a GGUF file to a verified module: read config and tensor headers, plan
+// the decoder, compare plan and tensors, build. Each step goes as far as it can and adds what is
+// wrong to one list; only an empty list lets the graph be built.
 #include "compiler/import/ImportModel.h"
 #include "compiler/import/BuildDecoder.h"
 #include "compiler/import/InputFile.h"
+#include "compiler/import/gguf/GgufModel.h"
 #include "ir/Graph/GraphDialect.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
@@ -17,11 +18,16 @@ static constexpr uint64_t longestConfig = 16u << 20;
 static constexpr int64_t largestPage = 4096;
 
 namespace {
-/// What a folder says besides its tensors.
-struct FolderConfig {
-  std::string text; // of config.json
+/// What a model's files say.
+struct ModelFiles {
   std::optional<ConfigObject> config;
   ConfigObject generation, tokenizer;
+  std::optional<ModelTensors> tensors;
+  /// The family's record as the files store its tensors, where that is not as Hugging Face does.
+  std::optional<Family> stored;
+  std::string name;
+  uint64_t configHash = 0;
+  std::optional<std::string> license;
 };
 } // namespace
 
@@ -41,18 +47,6 @@ static ConfigObject readOptional(StringRef folder, StringRef file, Problems &pro
   if (!text)
     return nothing;
   return ConfigObject::parse(file, *text, problems).value_or(nothing);
-}
-
-static FolderConfig readFolderConfig(StringRef folder, Problems &problems) {
-  FolderConfig result = {"", std::nullopt, readOptional(folder, "generation_config.json", problems),
-                         readOptional(folder, "tokenizer_config.json", problems)};
-  std::optional<std::string> text =
-      readSmallFile(join(folder, "config.json"), "config.json", longestConfig, problems);
-  if (!text)
-    return result;
-  result.config = ConfigObject::parse("config.json", *text, problems);
-  result.text = std::move(*text);
-  return result;
 }
 
 static void checkOptions(const ImportOptions &options, Problems &problems) {
@@ -96,24 +90,58 @@ static std::optional<std::string> readLicense(StringRef folder) {
   return std::nullopt;
 }
 
-static DictionaryAttr buildFacts(StringRef folder, const FolderConfig &read,
-                                 const DecoderConfig &config, const ModelTensors &tensors,
+static ModelFiles readHuggingFace(StringRef folder, Problems &problems) {
+  ModelFiles result = {std::nullopt, readOptional(folder, "generation_config.json", problems),
+                       readOptional(folder, "tokenizer_config.json", problems)};
+  std::optional<std::string> text =
+      readSmallFile(join(folder, "config.json"), "config.json", longestConfig, problems);
+  if (text) {
+    result.config = ConfigObject::parse("config.json", *text, problems);
+    result.configHash = llvm::xxHash64(*text);
+  }
+  if (result.config)
+    result.name = nameModel(folder, *result.config);
+  result.license = readLicense(folder);
+  result.tensors = readModelTensors(folder, problems);
+  return result;
+}
+
+static ModelFiles readGguf(const ModelPlace &place, Problems &problems) {
+  ModelFiles result = {std::nullopt, ConfigObject::empty(place.gguf, problems),
+                       ConfigObject::empty(place.gguf, problems)};
+  std::optional<GgufModel> model = readGgufModel(place.folder, place.gguf, problems);
+  std::optional<GgufDecoder> decoder;
+  if (model)
+    decoder = translateGguf(*model, problems);
+  if (!decoder)
+    return result;
+  result.config = std::move(decoder->config);
+  result.generation = std::move(decoder->generation);
+  result.tokenizer = std::move(decoder->tokenizer);
+  result.tensors = std::move(decoder->tensors);
+  result.stored = std::move(decoder->family);
+  result.name = std::move(decoder->name);
+  result.license = std::move(decoder->license);
+  result.configHash = model->hash;
+  return result;
+}
+
+static DictionaryAttr buildFacts(const ModelFiles &files, const DecoderConfig &config,
                                  MLIRContext &context) {
   NamedAttrList facts;
   auto add = [&](StringRef key, const Twine &value) {
     facts.append(key, StringAttr::get(&context, value));
   };
-  uint64_t configHash = llvm::xxHash64(read.text);
   add("architecture", config.modelType);
-  add("name", nameModel(folder, *read.config));
+  add("name", files.name);
   add("context_length", Twine(config.contextLength));
   add("layers", Twine(config.layers));
   add("hidden_size", Twine(config.hidden));
   add("vocab_size", Twine(config.vocabulary));
-  add("source_hash", "xxh64:" + llvm::utohexstr(configHash, /*LowerCase=*/true, 16) + ":" +
-                         llvm::utohexstr(tensors.hash, /*LowerCase=*/true, 16));
-  if (std::optional<std::string> license = readLicense(folder))
-    add("license", *license);
+  add("source_hash", "xxh64:" + llvm::utohexstr(files.configHash, /*LowerCase=*/true, 16) + ":" +
+                         llvm::utohexstr(files.tensors->hash, /*LowerCase=*/true, 16));
+  if (files.license)
+    add("license", *files.license);
   return facts.getDictionary(&context);
 }
 
@@ -148,44 +176,44 @@ static DictionaryAttr buildLanguageModel(const DecoderConfig &config,
 }
 
 llvm::Expected<OwningOpRef<ModuleOp>>
-kiln::importModel(StringRef folder, const ImportOptions &options, MLIRContext &context) {
+kiln::importModel(StringRef path, const ImportOptions &options, MLIRContext &context) {
   Problems problems;
   checkOptions(options, problems);
-  if (!llvm::sys::fs::is_directory(folder)) {
-    problems.add("expected a folder, found " +
-                 Twine(llvm::sys::fs::exists(folder) ? "a file" : "nothing"));
-    return problems.toError(folder);
-  }
+  std::optional<ModelPlace> place = findModel(path, problems);
+  if (!place)
+    return problems.toError(path);
 
-  FolderConfig read = readFolderConfig(folder, problems);
-  std::optional<ModelTensors> tensors = readModelTensors(folder, problems);
+  ModelFiles files =
+      place->gguf.empty() ? readHuggingFace(place->folder, problems) : readGguf(*place, problems);
+  const std::optional<ModelTensors> &tensors = files.tensors;
   std::optional<DecoderConfig> config;
-  if (read.config)
-    config = readDecoderConfig(*read.config, options.contextLength);
+  if (files.config)
+    config = readDecoderConfig(*files.config, options.contextLength);
+  if (config && files.stored)
+    config->family = &*files.stored;
 
   // Sound config and sound files: do they agree?
   DecoderPlan plan;
-  GenerationConfig generation = config ? readGenerationConfig(*read.config, read.generation,
-                                                              read.tokenizer, config->vocabulary)
+  GenerationConfig generation = config ? readGenerationConfig(*files.config, files.generation,
+                                                              files.tokenizer, config->vocabulary)
                                        : GenerationConfig();
   if (config && tensors) {
     plan = planDecoder(*config, hasModulePrefix(*config->family, *tensors));
     checkTensors(*config, plan, *tensors, problems);
   }
   if (!problems.empty())
-    return problems.toError(folder);
+    return problems.toError(path);
 
   // Everything that the graph needs is there and has the right shape.
   context.loadDialect<graph::GraphDialect>();
   OwningOpRef<ModuleOp> module = buildDecoder(*config, plan, *tensors, options, context);
-  (*module)->setAttr("graph.facts", buildFacts(folder, read, *config, *tensors, context));
+  (*module)->setAttr("graph.facts", buildFacts(files, *config, context));
   (*module)->setAttr("graph.language_model",
                      buildLanguageModel(*config, generation, options, context));
   for (const std::string &warning : generation.warnings)
-    emitWarning(NameLoc::get(StringAttr::get(&context, printable(folder))), warning);
+    emitWarning(NameLoc::get(StringAttr::get(&context, printable(path))), warning);
   if (failed(verify(*module)))
     return llvm::createStringError(llvm::inconvertibleErrorCode(),
-                                   "the imported module of %s does not verify",
-                                   folder.str().c_str());
+                                   "the imported module of %s does not verify", path.str().c_str());
   return module;
 }

@@ -1,4 +1,5 @@
-// The front of the compiler: from a model's folder to a verified module of the graph dialect.
+// The front of the compiler: from a model's folder or file to a verified module of the graph
+// dialect.
 #ifndef KILN_COMPILER_IMPORT_IMPORTMODEL_H
 #define KILN_COMPILER_IMPORT_IMPORTMODEL_H
 
@@ -19,13 +20,14 @@ struct ImportOptions {
   CacheElement cache = CacheElement::F32;
 };
 
-/// Imports the Hugging Face folder at `folder`: config.json, model.safetensors (or shards), and
-/// where they are there generation_config.json and tokenizer_config.json. Weights are not read;
-/// their sources name files relative to `folder`. The error's text is the full report, one problem
-/// a line. What does not stop the import (a begin token outside the vocabulary) is a warning
-/// diagnostic of `context`.
+/// Imports the model at `path` (findModel of ModelFolder.h). Of a Hugging Face folder config.json,
+/// model.safetensors (or shards), and where they are there generation_config.json and
+/// tokenizer_config.json; of a GGUF file, or the files of a split model, their headers. Weights are
+/// not read; their sources name files relative to the model's folder. The error's text is the full
+/// report, one problem a line. What does not stop the import (a begin token outside the vocabulary)
+/// is a warning diagnostic of `context`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-importModel(llvm::StringRef folder, const ImportOptions &options, mlir::MLIRContext &context);
+importModel(llvm::StringRef path, const ImportOptions &options, mlir::MLIRContext &context);
 
 } // namespace kiln
 

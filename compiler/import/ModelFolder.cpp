@@ -1,11 +1,12 @@
-// Finds the weights of a Hugging Face folder. A sharded model has an index whose `weight_map` says
-// which shard holds which tensor; index and shards must agree in both directions. Shards lie beside
-// the index (Hugging Face writes nothing else), so a shard's name with a separator in it is
-// refused. A symbolic link in the folder is followed: it is how Hugging Face's own download cache
-// is laid out.
+// Finds a model's files, and the weights of a Hugging Face folder. A sharded model has an index
+// whose `weight_map` says which shard holds which tensor; index and shards must agree in both
+// directions. Shards lie beside the index (Hugging Face writes nothing else), so a shard's name
+// with a separator in it is refused. A symbolic link in the folder is followed: it is how Hugging
+// Face's own download cache is laid out.
 #include "compiler/import/ModelFolder.h"
 #include "compiler/import/InputFile.h"
 #include "compiler/import/JsonText.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/xxhash.h"
 #include <set>
@@ -22,6 +23,48 @@ static std::string join(StringRef folder, StringRef file) {
   SmallString<128> path(folder);
   sys::path::append(path, file);
   return path.str().str();
+}
+
+/// The GGUF models of a folder, by their first files.
+static std::vector<std::string> listGgufModels(StringRef folder) {
+  std::vector<std::string> files;
+  std::error_code code;
+  for (sys::fs::directory_iterator entry(folder, code), end; entry != end && !code;
+       entry.increment(code)) {
+    StringRef name = sys::path::filename(entry->path());
+    // "-00002-of-00003.gguf" and so on belong to the first.
+    StringRef split = name.take_back(StringRef("-00002-of-00003.gguf").size());
+    bool later =
+        split.starts_with("-") && split.substr(6, 4) == "-of-" && !split.starts_with("-00001-");
+    if (name.ends_with(".gguf") && !later)
+      files.push_back(name.str());
+  }
+  sort(files);
+  return files;
+}
+
+std::optional<ModelPlace> kiln::findModel(StringRef path, Problems &problems) {
+  if (!sys::fs::exists(path)) {
+    problems.add("expected a folder or a GGUF file, found nothing");
+    return std::nullopt;
+  }
+  if (!sys::fs::is_directory(path)) {
+    StringRef folder = sys::path::parent_path(path);
+    if (sys::path::extension(path) == ".gguf")
+      return ModelPlace{folder.empty() ? "." : folder.str(), sys::path::filename(path).str()};
+    problems.add("expected a folder or a file that ends in .gguf, found another file");
+    return std::nullopt;
+  }
+  std::vector<std::string> models = listGgufModels(path);
+  if (models.empty() || sys::fs::exists(join(path, "config.json")))
+    return ModelPlace{path.str(), ""};
+  if (models.size() == 1)
+    return ModelPlace{path.str(), models.front()};
+  std::string list;
+  for (const std::string &model : models)
+    list += (list.empty() ? "" : ", ") + printable(model);
+  problems.add("expected one model, found several GGUF files: name one of " + list);
+  return std::nullopt;
 }
 
 static bool isPlainFileName(StringRef name) {
@@ -65,7 +108,7 @@ static bool addFile(StringRef folder, StringRef file, ModelTensors &tensors, Pro
   tensors.hash = xxHash64(StringRef(words, sizeof(words)));
   for (SafetensorsEntry &entry : header->tensors) {
     std::string name = entry.name;
-    auto [place, added] = tensors.byName.try_emplace(name, ModelTensor{file.str(), {}});
+    auto [place, added] = tensors.byName.try_emplace(name, ModelTensor{file.str(), {}, 0});
     if (added)
       place->second.entry = std::move(entry);
     else

@@ -1,4 +1,5 @@
-// The tensors of a Hugging Face folder: one safetensors file, or shards with an index.
+// Where a model's files are, and the tensors of a Hugging Face folder: one safetensors file, or
+// shards with an index.
 #ifndef KILN_COMPILER_IMPORT_MODELFOLDER_H
 #define KILN_COMPILER_IMPORT_MODELFOLDER_H
 
@@ -8,9 +9,22 @@
 
 namespace kiln {
 
+/// Where a model lies.
+struct ModelPlace {
+  std::string folder;
+  std::string
+      gguf; // the GGUF file in it, the first of a split model's; empty: Hugging Face's files
+};
+
+/// What `path` means: a GGUF file, or a folder with Hugging Face's files or else with one GGUF
+/// model.
+std::optional<ModelPlace> findModel(llvm::StringRef path, Problems &problems);
+
 struct ModelTensor {
-  std::string file; // relative to the model's folder
-  SafetensorsEntry entry;
+  std::string file;       // relative to the model's folder
+  SafetensorsEntry entry; // its name and dtype are as the file has them
+  /// Rows of a head whose rows the file has interleaved (graph.source); 0: in order.
+  int64_t interleaved = 0;
 };
 
 struct ModelTensors {

@@ -199,8 +199,8 @@ private:
   }
 
   bool skipArray(const std::string &what, unsigned depth) {
-    GgufValueType type;
-    uint64_t count;
+    GgufValueType type = GgufValueType::UInt8;
+    uint64_t count = 0;
     return takeArrayStart(what, type, count) && skipElements(what, type, count, depth);
   }
 
