@@ -87,7 +87,9 @@ static Decomposition normalizeHeads(TensorBuilder &t, Value x, Value weight, Ran
   RankedTensorType perHead = withShape(type, {type.getDimSize(0), type.getDimSize(1) / size});
   Value sums = t.empty(perHead, x);
   sums = linalg::FillOp::create(t.b, t.f32(0), sums).getResult(0);
-  sums = t.generic(weight, sums, {t.map({2}, 3), t.map({0, 1}, 3)},
+  // A tensor that says how long the sum is: stored weights do not become operands.
+  Value extent = t.empty(RankedTensorType::get({size}, t.b.getF32Type()), Value());
+  sums = t.generic(extent, sums, {t.map({2}, 3), t.map({0, 1}, 3)},
                    {utils::IteratorType::parallel, utils::IteratorType::parallel,
                     utils::IteratorType::reduction},
                    [&](TensorBuilder &t, ValueRange e) -> Value {

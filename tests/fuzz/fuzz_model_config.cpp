@@ -1,6 +1,7 @@
 // Any text as config.json, generation_config.json and tokenizer_config.json: a config within its
 // bounds or problems, never both; and the plan of a sound config names tensors of positive shapes.
 #include "compiler/import/DecoderPlan.h"
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -21,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (int64_t token : generation.eosTokens)
     if (token < 0 || token >= 1000)
       __builtin_trap();
-  if (!config || config->layers > 16) // a plan's size grows with the layers, and only with them
+  // A plan's size grows with the layers and their experts, and only with them.
+  if (!config || config->layers * std::max<int64_t>(config->experts, 1) > 64)
     return 0;
   ModelTensors none;
   DecoderPlan plan = planDecoder(*config, hasModulePrefix(*config->family, none));
