@@ -16,53 +16,16 @@ using namespace kiln::emit;
 static constexpr int64_t lanes = PanelLayout::kPanelRows;
 
 PreparedRows::PreparedRows(RowKind kind, const PanelLayout &layout)
-    : kind(kind), depth(layout.paddedDepth()), groups(depth / kGroup), scales(0), offsets(0) {
+    : kind(kind), sumKind(SumKind::None), depth(layout.paddedDepth()), groups(depth / kGroup),
+      sumGroup(std::min<int64_t>(kGroup, layout.getFormat().group)), scales(0), sums(0) {
   int64_t bytes = depth * 4;
   if (kind == RowKind::Int8) {
+    sumKind = layout.getFormat().hasMin ? SumKind::Value : SumKind::Offset;
     scales = depth;
-    offsets = scales + groups * 4;
-    bytes = offsets + groups * 4;
+    sums = scales + groups * 4;
+    bytes = sums + depth / sumGroup * 4;
   }
   stride = llvm::alignTo(bytes, 64) + 64;
-}
-
-/// Loads from a panel, and asks for the line that will be needed `prefetchBytes` later, across the
-/// page boundaries at which hardware prefetchers stop: the panels of a range lie one after the
-/// other, and with few rows their loops are bound by memory.
-static constexpr int64_t prefetchBytes = 2048;
-static Value loadWeights(ImplicitLocOpBuilder &b, Type type, Value address, unsigned alignment) {
-  LLVM::Prefetch::create(b, emit::address(b, address, prefetchBytes), /*rw=*/0, /*hint=*/3,
-                         /*cache=*/1);
-  return load(b, type, address, alignment);
-}
-
-/// The eight code vectors of a group of 32: vector<16xi32>, four unsigned 8-bit codes per lane.
-static SmallVector<Value> loadCodes(ImplicitLocOpBuilder &b, const Format &format, Value panel,
-                                    Value group) {
-  VectorType type = vectorOf(lanes, b.getI32Type());
-  SmallVector<Value> codes;
-  if (format.bits == 8) {
-    for (int64_t quad = 0; quad < 8; ++quad)
-      codes.push_back(loadWeights(b, type, address(b, panel, group, 512, quad * 64), 64));
-    return codes;
-  }
-  Value nibbles = splatConstant(b, type, 0x0f0f0f0f), four = splatConstant(b, type, 4);
-  SmallVector<Value> high;
-  for (int64_t quad = 0; quad < 4; ++quad) {
-    Value both = loadWeights(b, type, address(b, panel, group, 256, quad * 64), 64);
-    codes.push_back(arith::AndIOp::create(b, both, nibbles));
-    high.push_back(arith::AndIOp::create(b, arith::ShRUIOp::create(b, both, four), nibbles));
-  }
-  codes.append(high);
-  return codes;
-}
-
-/// The 16 scales of a group as f32.
-static Value loadScales(ImplicitLocOpBuilder &b, const PanelLayout &layout, Value panel,
-                        Value group) {
-  Value halves = loadWeights(b, vectorOf(lanes, b.getF16Type()),
-                             address(b, panel, group, 32, layout.scalesOffset()), 32);
-  return arith::ExtFOp::create(b, vectorOf(lanes, b.getF32Type()), halves);
 }
 
 static SmallVector<Value> zeroAccumulators(ImplicitLocOpBuilder &b, int64_t count) {
@@ -79,7 +42,9 @@ void DotRequest::fetchUpcoming(ImplicitLocOpBuilder &b, Value group) const {
     for (int64_t at = 0; at < part; at += 64)
       fetch(address(b, panel, group, part, start + at));
     if (int64_t(i) % shares == share)
-      fetch(address(b, panel, group, 32, layout.scalesOffset()));
+      fetch(address(b, panel, group,
+                    layout.scaleRecordBytes() * 32 / layout.getFormat().scaleDepth(),
+                    layout.scalesOffset()));
   }
 }
 
@@ -150,28 +115,39 @@ static SmallVector<Value> emitFloatDot(ImplicitLocOpBuilder &b, const DotRequest
               });
 }
 
-/// Adds the products of one group of a panel to `sums`, one per row.
+/// Adds the products of one group of a panel to `sums`, one per row. Without mins the scale waits
+/// until the group's codes are summed.
 static void addWidenedGroup(ImplicitLocOpBuilder &b, const DotRequest &request,
                             const PreparedRows &rows, Value panel, Value group,
                             MutableArrayRef<Value> sums) {
   const Format &format = request.layout.getFormat();
+  PanelVectors vectors(b, request.layout, lanes, request.lookUp);
+  PanelVectors::Part part{0, /*fetchesAhead=*/true};
   VectorType codeType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
   Value byte = splatConstant(b, codeType, 255), zero = splatConstant(b, codeType, format.zero);
-  SmallVector<Value> partial = zeroAccumulators(b, request.rowCount);
   Value k = arith::MulIOp::create(b, group, i64(b, 32));
-  for (auto [quad, codes] : llvm::enumerate(loadCodes(b, format, panel, group)))
-    for (int64_t i = 0; i < 4; ++i) {
-      Value code = arith::AndIOp::create(
-          b, arith::ShRUIOp::create(b, codes, splatConstant(b, codeType, double(8 * i))), byte);
-      Value weight = arith::SIToFPOp::create(b, f32Type, arith::SubIOp::create(b, code, zero));
-      for (int64_t r = 0; r < request.rowCount; ++r)
-        partial[r] = math::FmaOp::create(
-            b, weight, loadActivation(b, request, rows.stride, r, k, int64_t(quad) * 4 + i),
-            partial[r]);
-    }
-  Value scales = loadScales(b, request.layout, panel, group);
-  for (int64_t r = 0; r < request.rowCount; ++r)
-    sums[r] = math::FmaOp::create(b, partial[r], scales, sums[r]);
+  Value quads[8];
+  vectors.forQuads(panel, group, part, [&](int64_t quad, Value codes) { quads[quad] = codes; });
+  int64_t perScale = 8 / vectors.scalesPerGroup();
+  for (int64_t scaled = 0; scaled < vectors.scalesPerGroup(); ++scaled) {
+    PanelVectors::Scales scales = vectors.scales(panel, group, scaled, part);
+    SmallVector<Value> partial = zeroAccumulators(b, request.rowCount);
+    MutableArrayRef<Value> target = scales.min ? sums : MutableArrayRef<Value>(partial);
+    for (int64_t quad = scaled * perScale; quad < (scaled + 1) * perScale; ++quad)
+      for (int64_t i = 0; i < 4; ++i) {
+        Value code = arith::AndIOp::create(
+            b, arith::ShRUIOp::create(b, quads[quad], splatConstant(b, codeType, double(8 * i))),
+            byte);
+        Value weight = arith::SIToFPOp::create(b, f32Type, arith::SubIOp::create(b, code, zero));
+        if (scales.min)
+          weight = math::FmaOp::create(b, weight, scales.scale, scales.min);
+        for (int64_t r = 0; r < request.rowCount; ++r)
+          target[r] = math::FmaOp::create(
+              b, weight, loadActivation(b, request, rows.stride, r, k, quad * 4 + i), target[r]);
+      }
+    for (int64_t r = 0; r < request.rowCount && !scales.min; ++r)
+      sums[r] = math::FmaOp::create(b, partial[r], scales.scale, sums[r]);
+  }
 }
 
 static SmallVector<Value> emitWidenedDot(ImplicitLocOpBuilder &b, const DotRequest &request) {
@@ -210,6 +186,7 @@ public:
       : b(b), request(request), format(request.layout.getFormat()),
         rows(RowKind::Int8, request.layout), unsignedWeights(unsignedWeights), dot(dot),
         width(std::min<int64_t>(lanes, request.vectorBits / 32)), parts(lanes / width),
+        vectors(b, request.layout, width, request.lookUp, /*signedCodes=*/!unsignedWeights),
         intType(vectorOf(width, b.getI32Type())), f32Type(vectorOf(width, b.getF32Type())) {}
 
   SmallVector<Value> emit() {
@@ -233,58 +210,63 @@ public:
 
 private:
   /// Adds a group's products to the sums of one part: sums[row * parts + part].
-  void addGroup(Value rowsBase, Value panel, Value group, int64_t part,
+  void addGroup(Value rowsBase, Value panel, Value group, int64_t partIndex,
                 MutableArrayRef<Value> sums) {
     base = rowsBase;
-    SmallVector<Value> partial;
-    for (int64_t r = 0; r < request.rowCount; ++r)
-      partial.push_back(unsignedWeights
-                            ? loadSplat(b, b.getI32Type(), ofRow(r, group, 4, rows.offsets), width)
-                            : splatConstant(b, intType, 0));
-    bool nibbles = format.bits == 4;
-    Value mask = splatConstant(b, intType, 0x0f0f0f0f), four = splatConstant(b, intType, 4);
-    for (int64_t quad = 0; quad < (nibbles ? 4 : 8); ++quad) {
-      Value line = address(b, panel, group, nibbles ? 256 : 512, quad * 64);
-      Value codes = loadPart(intType, line, part, width * 4);
-      if (!nibbles) {
-        addQuad(codes, group, quad, partial);
-        continue;
-      }
-      addQuad(arith::AndIOp::create(b, codes, mask), group, quad, partial);
-      Value high = arith::AndIOp::create(b, arith::ShRUIOp::create(b, codes, four), mask);
-      addQuad(high, group, quad + 4, partial);
+    PanelVectors::Part part{partIndex, /*fetchesAhead=*/request.upcoming.empty()};
+    int64_t scaleCount = vectors.scalesPerGroup(), count = request.rowCount;
+    SmallVector<Value> partial; // [scale][row]
+    for (int64_t scaled = 0; scaled < scaleCount; ++scaled)
+      for (int64_t r = 0; r < count; ++r)
+        partial.push_back(unsignedWeights && rows.sumKind == SumKind::Offset
+                              ? loadSplat(b, b.getI32Type(), sumOf(r, group, scaled), width)
+                              : splatConstant(b, intType, 0));
+    vectors.forQuads(panel, group, part, [&](int64_t quad, Value codes) {
+      addQuad(codes, group, quad,
+              MutableArrayRef(partial).slice(size_t(quad * scaleCount / 8 * count), size_t(count)));
+    });
+    SmallVector<PanelVectors::Scales> scales;
+    for (int64_t scaled = 0; scaled < scaleCount; ++scaled)
+      scales.push_back(vectors.scales(panel, group, scaled, part));
+    for (int64_t r = 0; r < count; ++r) {
+      Value &sum = sums[r * parts + partIndex];
+      addScaled(ArrayRef(partial).drop_front(r), count, scales,
+                loadSplat(b, b.getF32Type(), ofRow(r, group, 4, rows.scales), width), sum);
+      for (int64_t scaled = 0; scaled < scaleCount && format.hasMin; ++scaled)
+        sum =
+            math::FmaOp::create(b, scales[scaled].min,
+                                loadSplat(b, b.getF32Type(), sumOf(r, group, scaled), width), sum);
     }
-    Value halves =
-        loadPart(vectorOf(width, b.getF16Type()),
-                 address(b, panel, group, 32, request.layout.scalesOffset()), part, width * 2);
-    Value scales = arith::ExtFOp::create(b, f32Type, halves);
-    for (int64_t r = 0; r < request.rowCount; ++r) {
-      Value scale = arith::MulFOp::create(
-          b, scales, loadSplat(b, b.getF32Type(), ofRow(r, group, 4, rows.scales), width));
-      Value &sum = sums[r * parts + part];
-      sum = math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, partial[r]), scale, sum);
+  }
+
+  /// Adds a row's products of a group, whose codes are summed for each scale: every `step`-th of
+  /// `partial`.
+  void addScaled(ArrayRef<Value> partial, int64_t step, ArrayRef<PanelVectors::Scales> scales,
+                 Value rowScale, Value &sum) {
+    auto number = [&](size_t i) {
+      return arith::SIToFPOp::create(b, f32Type, partial[i * size_t(step)]);
+    };
+    if (scales.size() == 1) {
+      Value scale = arith::MulFOp::create(b, scales.front().scale, rowScale);
+      sum = math::FmaOp::create(b, number(0), scale, sum);
+      return;
     }
+    Value product = arith::MulFOp::create(b, number(0), scales[0].scale);
+    for (size_t i = 1; i < scales.size(); ++i)
+      product = math::FmaOp::create(b, number(i), scales[i].scale, product);
+    sum = math::FmaOp::create(b, product, rowScale, sum);
   }
 
   /// Adds the products of one code vector with each row's activations.
   void addQuad(Value codes, Value group, int64_t quad, MutableArrayRef<Value> partial) {
-    if (!unsignedWeights) {
-      // Codes minus zero as signed bytes, four at once: exact because no byte borrows.
-      VectorType bytes = vectorOf(width * 4, b.getI8Type());
-      Value zero = splatConstant(b, bytes, double(int8_t(format.zero)));
-      Value split = vector::BitCastOp::create(b, bytes, codes);
-      codes = vector::BitCastOp::create(b, intType, arith::SubIOp::create(b, split, zero));
-    }
     for (int64_t r = 0; r < request.rowCount; ++r)
       partial[r] =
           dot(b, partial[r], codes, load(b, b.getI32Type(), ofRow(r, group, 32, quad * 4), 4));
   }
 
-  /// Part of a line of weights; the first part asks for the line that comes later.
-  Value loadPart(Type type, Value line, int64_t part, int64_t partBytes) {
-    if (part == 0 && request.upcoming.empty())
-      return loadWeights(b, type, line, partBytes);
-    return load(b, type, address(b, line, part * partBytes), partBytes);
+  /// Address of the sum of prepared row r for the i-th scale of a group.
+  Value sumOf(int64_t r, Value group, int64_t i) {
+    return ofRow(r, group, 4 * vectors.scalesPerGroup(), rows.sums + 4 * i);
   }
 
   /// Address in prepared row r: base of the row + offset + group * scale.
@@ -313,6 +295,7 @@ private:
   bool unsignedWeights;
   QuadDot dot;
   int64_t width, parts; // i32 lanes of a register; registers of a panel's 16 outputs
+  PanelVectors vectors;
   VectorType intType, f32Type;
   Value base; // the first prepared row, by the name of the panel at hand
 };

@@ -3,7 +3,7 @@
 #ifndef KILN_CODEGEN_DOTSTRATEGY_H
 #define KILN_CODEGEN_DOTSTRATEGY_H
 
-#include "ir/PanelLayout.h"
+#include "codegen/PanelVectors.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include <optional>
 #include <string>
@@ -15,8 +15,14 @@ struct Target;
 /// How a row of activations lies in scratch. Depth is padded as the weight's is.
 enum class RowKind {
   F32,  // [depth] f32
-  Int8, // [depth] i8 codes, [groups] f32 scales, [groups] i32 offsets: value = scale * code, and
-        // offset = -zero * (sum of the group's codes), what an unsigned weight code adds too much
+  Int8, // [depth] i8 codes, [groups] f32 scales, [sums] of 4 bytes: value = scale * code
+};
+
+/// What is kept of the sums of codes, one sum for each group of the weight.
+enum class SumKind {
+  None,
+  Offset, // i32, -zero * sum: what unsigned codes of the weight add too much
+  Value,  // f32, scale * sum: what the weight's mins are multiplied with
 };
 
 /// Byte offsets inside a prepared row.
@@ -24,11 +30,13 @@ struct PreparedRows {
   PreparedRows(RowKind kind, const PanelLayout &layout);
 
   RowKind kind;
-  int64_t depth;   // padded
-  int64_t groups;  // of 32 elements
-  int64_t scales;  // byte offset of the scales
-  int64_t offsets; // byte offset of the offsets
-  int64_t stride;  // bytes from row to row; not a power of two, so that rows spread over cache sets
+  SumKind sumKind;
+  int64_t depth;    // padded
+  int64_t groups;   // of 32 elements
+  int64_t sumGroup; // elements of a sum: 16 or 32
+  int64_t scales;   // byte offset of the scales
+  int64_t sums;     // byte offset of the sums
+  int64_t stride; // bytes from row to row; not a power of two, so that rows spread over cache sets
   static constexpr int64_t kGroup = 32;
 };
 
@@ -43,6 +51,7 @@ struct DotRequest {
   llvm::SmallVector<mlir::Value> panels; // addresses
   const PanelLayout &layout;
   unsigned vectorBits; // the target's
+  LookUpBytes lookUp;  // the target's; may be null
   /// Panels to fetch into the second-level cache, and which of `shares` equal parts of each this
   /// request should fetch. None: the lines that this request itself will need are asked for.
   llvm::SmallVector<mlir::Value> upcoming = {};
@@ -56,7 +65,7 @@ struct DotRequest {
 struct DotStrategy {
   llvm::StringLiteral name;
   RowKind rowKind;
-  /// Whether group sums (PreparedRows::offsets) are needed, or codes are made signed first.
+  /// Whether SumKind::Offset is needed, or codes are made signed first.
   bool unsignedWeights;
   /// Why the strategy does not take a weight of that format on that target.
   std::optional<std::string> (*refuse)(const Format &format, const Target &target);
@@ -76,9 +85,10 @@ mlir::Value anotherName(mlir::ImplicitLocOpBuilder &b, mlir::Value pointer);
 /// Works on every target and for every format: weights are widened to f32, activations stay f32.
 extern const DotStrategy fmaDot;
 
-/// The skeleton of an integer dot product: for each group of 32, `dot` adds the products of eight
-/// code vectors (a register of i32, four 8-bit codes of one output per lane) with eight activation
-/// quads (i32 scalars, four i8 codes) to a register of i32; the sum is scaled and added in f32.
+/// The skeleton of an integer dot product: for each group of 32 (or 16), `dot` adds the products of
+/// code vectors (a register of i32, four 8-bit codes of one output per lane) with activation quads
+/// (i32 scalars, four i8 codes) to a register of i32, exactly; the sum is scaled and added in f32,
+/// and so are the mins times the group's sum of activations.
 using QuadDot = mlir::Value (*)(mlir::ImplicitLocOpBuilder &b, mlir::Value sum, mlir::Value codes,
                                 mlir::Value activations);
 llvm::SmallVector<mlir::Value> emitGroupedIntegerDot(mlir::ImplicitLocOpBuilder &b,

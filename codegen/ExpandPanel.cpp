@@ -1,11 +1,13 @@
 // A code of n bits is put into the highest mantissa bits of 1.0f, which gives 1 + code / 2^n
-// without a conversion; one multiply-add turns that into scale * (code - zero). Both its constants,
-// 2^n * scale and -(2^n + zero) * scale, are exact in f32 because scales have the 11 bits of f16,
-// so the weight is exact in f32 before it is rounded to bf16.
+// without a conversion; one multiply-add turns that into scale * (code - zero) + min. Its constants
+// are 2^n * scale and min - (2^n + zero) * scale. Without a min both are exact in f32 (an f16 scale
+// has 11 bits, one of two levels at most 18), so the weight is exact before it is rounded to bf16;
+// with one the second is rounded, by at most 2^-24 of its size.
 #include "codegen/ExpandPanel.h"
 #include "codegen/EmitSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include <tuple>
 
 using namespace mlir;
 using namespace kiln;
@@ -17,16 +19,15 @@ static constexpr int64_t mantissaBits = 23;
 std::optional<std::string> ExpandPanel::refuse(const Format &format) {
   if (format.id == FormatId::BF16)
     return std::nullopt;
-  if (format.kind == FormatKind::SymmetricInt && format.group == MatrixUnit::kDepth &&
-      (format.bits == 4 || format.bits == 8))
+  if (format.kind == FormatKind::Integer)
     return std::nullopt;
   return ("weights are " + format.name + ", which bf16 tiles cannot hold").str();
 }
 
-Value ExpandPanel::decode(Value codes, int64_t byte, bool highNibble, Value factor, Value offset) {
+/// The weights whose codes begin at bit `from` of each i32.
+Value ExpandPanel::decode(Value codes, int64_t from, Value factor, Value offset) {
   auto type = cast<VectorType>(codes.getType());
-  int64_t bits = layout.getFormat().bits;
-  int64_t from = 8 * byte + (highNibble ? 4 : 0), to = mantissaBits - bits;
+  int64_t bits = layout.getFormat().codeBits(), to = mantissaBits - bits;
   Value moved = codes;
   if (from > to)
     moved = arith::ShRUIOp::create(b, codes, splatConstant(b, type, double(from - to)));
@@ -51,31 +52,37 @@ Value ExpandPanel::packPairs(Value even, Value odd) {
   return arith::OrIOp::create(b, high, low);
 }
 
-Value ExpandPanel::codesOf(Value codes, Value group) {
-  return address(b, codes, group, lanes * MatrixUnit::kDepth * layout.getFormat().bits / 8);
-}
-
 void ExpandPanel::emitUnit(Value panel, Value group, Value index, Value tile) {
   const Format &format = layout.getFormat();
   VectorType intType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
-  Value halves = load(b, vectorOf(lanes, b.getF16Type()),
-                      address(b, panel, group, 32, layout.scalesOffset()), 32);
-  Value scales = arith::ExtFOp::create(b, f32Type, halves);
-  double steps = double(int64_t(1) << format.bits);
-  Value factor = arith::MulFOp::create(b, scales, splatConstant(b, f32Type, steps));
-  Value offset =
-      arith::MulFOp::create(b, scales, splatConstant(b, f32Type, -(steps + double(format.zero))));
-  // Quads of depths `index` and `index + 4` of the group's eight: of 4-bit formats the two nibbles.
-  bool nibbles = format.bits == 4;
-  Value source = address(b, codesOf(panel, group), index, 64);
-  Value lines = address(b, tile, index, 2 * 64), codes;
-  for (int64_t half = 0; half < 2; ++half) {
-    if (!nibbles || half == 0)
-      codes = load(b, intType, address(b, source, half * kUnits * 64), 64);
+  double steps = double(int64_t(1) << format.codeBits());
+  struct {
+    Value factor, offset;
+  } halves[2]; // of the group's first and last 16 depths
+  for (int64_t i = 0; i < vectors.scalesPerGroup(); ++i) {
+    PanelVectors::Scales scales = vectors.scales(panel, group, i, {});
+    halves[i].factor = arith::MulFOp::create(b, scales.scale, splatConstant(b, f32Type, steps));
+    Value one = splatConstant(b, f32Type, -(steps + double(format.zero)));
+    halves[i].offset = scales.min
+                           ? math::FmaOp::create(b, scales.scale, one, scales.min).getResult()
+                           : arith::MulFOp::create(b, scales.scale, one).getResult();
+  }
+  if (vectors.scalesPerGroup() == 1)
+    halves[1] = halves[0];
+  // Quads of depths `index` and `index + 4` of the group's eight: of 4-bit formats the two nibbles,
+  // which need no unpacking.
+  Value codes[2];
+  bool nibbles = format.codeBits() == 4;
+  if (nibbles)
+    codes[0] = codes[1] = load(b, intType, address(b, codesOf(panel, group), index, 64), 64);
+  else
+    std::tie(codes[0], codes[1]) = vectors.quadPair(panel, group, index);
+  Value lines = address(b, tile, index, 2 * 64);
+  for (int64_t half = 0; half < 2; ++half)
     for (int64_t pair = 0; pair < 2; ++pair) {
-      Value even = decode(codes, 2 * pair, nibbles && half, factor, offset);
-      Value odd = decode(codes, 2 * pair + 1, nibbles && half, factor, offset);
+      int64_t first = 16 * pair + (nibbles && half ? 4 : 0);
+      Value even = decode(codes[half], first, halves[half].factor, halves[half].offset);
+      Value odd = decode(codes[half], first + 8, halves[half].factor, halves[half].offset);
       store(b, packPairs(even, odd), address(b, lines, (half * 2 * kUnits + pair) * 64), 64);
     }
-  }
 }

@@ -4,7 +4,7 @@
 #define KILN_CODEGEN_EXPANDPANEL_H
 
 #include "codegen/MatrixUnit.h"
-#include "ir/PanelLayout.h"
+#include "codegen/PanelVectors.h"
 #include <optional>
 
 namespace kiln {
@@ -15,7 +15,9 @@ class ExpandPanel {
 public:
   static constexpr int64_t kUnits = 4;
 
-  ExpandPanel(mlir::ImplicitLocOpBuilder &b, const PanelLayout &layout) : b(b), layout(layout) {}
+  /// `lookUp` may be null.
+  ExpandPanel(mlir::ImplicitLocOpBuilder &b, const PanelLayout &layout, LookUpBytes lookUp)
+      : b(b), layout(layout), vectors(b, layout, PanelLayout::kPanelRows, lookUp) {}
 
   /// Why panels of a format cannot become columns of bf16 without more loss than one rounding of
   /// each weight.
@@ -24,19 +26,21 @@ public:
   bool isIdentity() const { return layout.getFormat().id == FormatId::BF16; }
 
   /// Expands piece `index` of a group of the panel (i64 values) to the tile at `tile`. A weight is
-  /// scale * (code - zero), rounded once to bf16.
+  /// its exact value, rounded once to bf16; one with a min is rounded to f32 before.
   void emitUnit(mlir::Value panel, mlir::Value group, mlir::Value index, mlir::Value tile);
 
   /// Address of the codes of a group (i64), counted from the panel's or from another group's.
-  mlir::Value codesOf(mlir::Value codes, mlir::Value group);
+  mlir::Value codesOf(mlir::Value codes, mlir::Value group) {
+    return vectors.codesOf(codes, group);
+  }
 
 private:
   mlir::Value packPairs(mlir::Value even, mlir::Value odd);
-  mlir::Value decode(mlir::Value codes, int64_t byte, bool highNibble, mlir::Value factor,
-                     mlir::Value offset);
+  mlir::Value decode(mlir::Value codes, int64_t firstBit, mlir::Value factor, mlir::Value offset);
 
   mlir::ImplicitLocOpBuilder &b;
   const PanelLayout &layout;
+  PanelVectors vectors;
 };
 
 } // namespace kiln

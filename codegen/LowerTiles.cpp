@@ -116,7 +116,7 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
       if (panels.size() > atOnce)
         panels.truncate(atOnce);
       Rows sums = dot->emit(b, {rows, count, op.getScratch(), panels, layout, target.vectorBits,
-                                upcoming, int64_t(first / atOnce), shares});
+                                target.lookUpBytes, upcoming, int64_t(first / atOnce), shares});
       for (size_t p = 0; p < panels.size(); ++p)
         tiles[op.getResult(first + p)] =
             Rows(ArrayRef(sums).slice(p * size_t(count), size_t(count)));

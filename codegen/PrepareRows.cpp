@@ -177,21 +177,33 @@ private:
     Value inverse = arith::SelectOp::create(b, positive,
                                             arith::DivFOp::create(b, f32(b, 127), peak), f32(b, 0));
     Value factor = broadcast(b, inverse, lanes);
-    Value sum;
+    SmallVector<Value> codes;
     for (auto [half, x] : {std::pair<int64_t, Value>(0, low), {1, high}}) {
       Value rounded = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, factor));
       Value code = arith::FPToSIOp::create(b, vectorOf(lanes, b.getI32Type()), rounded);
       Value bytes = arith::TruncIOp::create(b, vectorOf(lanes, b.getI8Type()), code);
       store(b, bytes, address(b, destination, group, 32, half * lanes), lanes);
-      sum = sum ? arith::AddIOp::create(b, sum, code).getResult() : code;
+      codes.push_back(code);
     }
     store(b, scale, address(b, destination, group, 4, rows.scales), 4);
-    if (zero) {
-      Value total = vector::ReductionOp::create(b, vector::CombiningKind::ADD, sum);
-      Value offset = arith::MulIOp::create(
-          b, total, arith::ConstantOp::create(b, b.getI32IntegerAttr(int32_t(-zero))));
-      store(b, offset, address(b, destination, group, 4, rows.offsets), 4);
+    if (rows.sumKind == SumKind::Offset && !zero)
+      return;
+    if (rows.sumGroup == PreparedRows::kGroup)
+      codes = {arith::AddIOp::create(b, codes[0], codes[1])};
+    int64_t count = int64_t(codes.size());
+    for (auto [i, part] : llvm::enumerate(codes)) {
+      Value total = vector::ReductionOp::create(b, vector::CombiningKind::ADD, part);
+      store(b, keptSum(total, scale), address(b, destination, group, 4 * count, rows.sums + 4 * i),
+            4);
     }
+  }
+
+  /// A sum of codes (i32) as SumKind says.
+  Value keptSum(Value total, Value scale) {
+    if (rows.sumKind == SumKind::Value)
+      return arith::MulFOp::create(b, arith::SIToFPOp::create(b, b.getF32Type(), total), scale);
+    return arith::MulIOp::create(b, total,
+                                 arith::ConstantOp::create(b, b.getI32IntegerAttr(int32_t(-zero))));
   }
 
   ImplicitLocOpBuilder &b;

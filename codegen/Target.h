@@ -4,6 +4,7 @@
 #define KILN_CODEGEN_TARGET_H
 
 #include "codegen/KernelEmitter.h"
+#include "codegen/PanelVectors.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Target {
   llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
   const MatrixUnit *matrix = nullptr;            // for many rows; none on most
   int64_t l2Bytes = 1 << 20;                     // of a core's own second-level cache
+  LookUpBytes lookUpBytes = nullptr;             // an instruction for tables of 16 bytes; on most
 };
 
 } // namespace kiln

@@ -124,7 +124,7 @@ private:
       Value sum = load(b, intType, address(b, sums, int64_t(r) * line), line);
       if (!expands) // codes are larger than what they stand for
         sum = arith::AddIOp::create(
-            b, sum, loadSplat(b, b.getI32Type(), address(b, row, rows.offsets), lanes));
+            b, sum, loadSplat(b, b.getI32Type(), address(b, row, rows.sums), lanes));
       Value scale = arith::MulFOp::create(
           b, scales, loadSplat(b, b.getF32Type(), address(b, row, rows.scales), lanes));
       total = math::FmaOp::create(b, arith::SIToFPOp::create(b, f32Type, sum), scale, total);

@@ -114,6 +114,7 @@ void Compilation::chooseQuantization() {
 llvm::Error Compilation::runGraphPasses() {
   GraphOptions graphOptions;
   graphOptions.format = report.quant;
+  graphOptions.keepBlocks = options.quant == "auto";
   for (const std::string &entry : options.overrides)
     graphOptions.overrides.push_back(entry);
   PassManager passes(&context);

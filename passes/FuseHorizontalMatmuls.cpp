@@ -7,6 +7,7 @@
 // Biases concatenate likewise. Matmuls whose results meet in an elementwise op (gate and up) are
 // left as they are: they will share a region, whose epilogue needs both results of the same column
 // at once.
+#include "ir/Formats.h"
 #include "passes/ModelNames.h"
 #include "passes/Passes.h"
 #include "llvm/ADT/MapVector.h"
@@ -78,13 +79,24 @@ static ArrayRef<Attribute> getLeadingTransforms(WeightOp weight) {
                                                                    : transforms;
 }
 
+/// Whether one format can keep what both sources hold (ir/Formats.def).
+static bool haveSameBlocks(WeightOp left, WeightOp right) {
+  auto keeping = [](WeightOp weight) -> const Format * {
+    ArrayRef<Attribute> sources = weight.getSources().getValue();
+    return sources.empty() ? nullptr
+                           : findKeepingFormat(cast<SourceAttr>(sources.front()).getDtype());
+  };
+  return keeping(left) == keeping(right);
+}
+
 static bool canConcatenate(WeightOp left, WeightOp right) {
   auto leftType = cast<RankedTensorType>(left.getType());
   auto rightType = cast<RankedTensorType>(right.getType());
   return leftType.getRank() == rightType.getRank() && leftType.getRank() > 0 &&
          leftType.getElementType() == rightType.getElementType() &&
          leftType.getShape().drop_front() == rightType.getShape().drop_front() &&
-         left.getFormat() == right.getFormat() && left.getLayout() == right.getLayout() &&
+         haveSameBlocks(left, right) && left.getFormat() == right.getFormat() &&
+         left.getLayout() == right.getLayout() &&
          getLeadingTransforms(left) == getLeadingTransforms(right) &&
          llvm::none_of(getLeadingTransforms(left),
                        [](Attribute transform) { return isa<ConcatAttr>(transform); });

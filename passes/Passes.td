@@ -39,6 +39,8 @@ def QuantizeWeights : Pass<"quantize-weights", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"format", "format", "std::string", "\"none\"", "none, q8 or q4">,
+    Option<"keepBlocks", "keep-blocks", "bool", "false",
+           "weights whose sources are quantized blocks of one type keep them">,
     ListOption<"overrides", "overrides", "std::string",
                "name=format: the format of the weights whose name, or a source's, matches the glob">,
   ];

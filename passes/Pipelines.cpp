@@ -21,6 +21,7 @@ void kiln::buildGraphPipeline(OpPassManager &passes, const GraphOptions &options
   // final.
   QuantizeWeightsOptions quantize;
   quantize.format = options.format;
+  quantize.keepBlocks = options.keepBlocks;
   llvm::append_range(quantize.overrides, options.overrides);
   passes.addPass(createQuantizeWeights(quantize));
   passes.addPass(createAssignWeightLayouts());

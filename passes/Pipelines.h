@@ -10,6 +10,9 @@ namespace kiln {
 struct GraphOptions : mlir::PassPipelineOptions<GraphOptions> {
   Option<std::string> format{*this, "format", llvm::cl::desc("Weights: none, q8 or q4"),
                              llvm::cl::init("none")};
+  Option<bool> keepBlocks{*this, "keep-blocks",
+                          llvm::cl::desc("Weights whose sources are quantized blocks keep them"),
+                          llvm::cl::init(false)};
   ListOption<std::string> overrides{*this, "overrides",
                                     llvm::cl::desc("name=format: the format of matching weights")};
 };

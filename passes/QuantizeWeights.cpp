@@ -1,7 +1,8 @@
 // Chooses the storage format of every weight. The values are quantized later, tensor by tensor,
 // while the artifact is written; here a weight only gets a format of ir/Formats.def. What a weight
 // may lose depends on what it is used for: plain rounding of everything to 4 bits ruins small
-// models, so tables and the weights of the logits keep 8, and small tables keep all they have.
+// models, so tables and the weights of the logits keep 8, and small tables keep all they have. What
+// is quantized already may be kept as it is, in the format that holds its blocks exactly.
 #include "ir/Formats.h"
 #include "passes/Passes.h"
 #include "passes/WeightUses.h"
@@ -91,6 +92,20 @@ static StringRef chooseFormat(StringRef format, const WeightRole &role, int64_t 
   return "q8_sym_g32";
 }
 
+/// The format that holds the blocks of a weight's sources as they are, or "".
+static StringRef findKept(WeightOp weight) {
+  const Format *kept = nullptr;
+  for (auto source : weight.getSources().getAsRange<SourceAttr>()) {
+    const Format *format = findKeepingFormat(source.getDtype());
+    if (!format || (kept && kept != format))
+      return "";
+    kept = format;
+  }
+  return kept && llvm::all_of(weight.getTransforms(), llvm::IsaPred<ConcatAttr>)
+             ? StringRef(kept->name)
+             : "";
+}
+
 /// The name in ir/Formats.def of a format as users write it; "none" keeps the source's.
 static FailureOr<std::string> parseFormat(StringRef text) {
   if (text == "none")
@@ -148,8 +163,9 @@ struct QuantizeWeights : kiln::impl::QuantizeWeightsBase<QuantizeWeights> {
         weight.setFormat("f32");
         continue;
       }
-      StringRef chosen =
-          chooseFormat(format, roles.lookup(weight.getSymName()), type.getDimSize(1));
+      StringRef chosen = keepBlocks ? findKept(weight) : "";
+      if (chosen.empty())
+        chosen = chooseFormat(format, roles.lookup(weight.getSymName()), type.getDimSize(1));
       for (FormatOverride &entry : entries) // the last match counts
         if (matches(entry, weight)) {
           chosen = entry.format;

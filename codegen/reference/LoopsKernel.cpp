@@ -8,7 +8,6 @@
 #include "codegen/reference/Reference.h"
 #include "codegen/reference/StoredElement.h"
 #include "codegen/reference/VectorizeBody.h"
-#include "ir/PanelLayout.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -243,44 +242,81 @@ private:
       return emitBrainToFloat(
           b, vector::BitCastOp::create(b, vectorOf(kLanes, b.getI16Type()), pairs));
     }
-    case FormatId::Q8SymG32: { // [depth/4][16][4]
-      Value codes = loadCodes(elementOf(panel, frame.floorDiv(column, 4), lane, 4));
-      return scaled(layout, panel, lane, column, codes);
+    default:
+      return integers(layout, panel, lane, column);
     }
-    case FormatId::Q4SymG32: { // [depth/32][4][16][4]: low nibbles the first 16 columns
-      Value block = frame.mul(frame.floorDiv(column, 32), frame.constant(4));
-      Value codes = loadCodes(elementOf(panel, block, lane, 4));
-      Value half = arith::RemUIOp::create(b, frame.floorDiv(column, 16), frame.constant(2));
-      Value shift = arith::TruncIOp::create(b, b.getI32Type(), frame.mul(half, frame.constant(4)));
-      codes = arith::ShRUIOp::create(b, codes, broadcast(b, shift, kLanes));
-      codes =
-          arith::AndIOp::create(b, codes, splatConstant(b, vectorOf(kLanes, b.getI32Type()), 15));
-      return scaled(layout, panel, lane, column, codes);
-    }
-    }
-    llvm_unreachable("every format has panels");
   }
 
   /// Address of element [group][lane] of rows of 16.
   Value elementOf(Value panel, Value group, Value lane, int64_t bytes) {
     return address(b, panel, frame.add(frame.mul(group, frame.constant(kLanes)), lane), bytes);
   }
-  /// Four quads of 8-bit codes of one lane, as i32.
-  Value loadCodes(Value first) {
-    Value quads = loadApart(b.getI32Type(), first, 4, kLanes * 4);
-    Value codes = vector::BitCastOp::create(b, vectorOf(kLanes, b.getI8Type()), quads);
-    return arith::ExtUIOp::create(b, vectorOf(kLanes, b.getI32Type()), codes);
-  }
-  /// scale * (code - zero)
-  Value scaled(const PanelLayout &layout, Value panel, Value lane, Value column, Value codes) {
+
+  /// scale * (code - zero) + min for half a group of 32.
+  Value integers(const PanelLayout &layout, Value panel, Value lane, Value column) {
     const Format &format = layout.getFormat();
-    Value zero = splatConstant(b, vectorOf(kLanes, b.getI32Type()), format.zero);
+    VectorType intType = vectorOf(kLanes, b.getI32Type());
+    Value codes = halfGroup(layout, panel, lane, column);
+    if (format.table)
+      codes = emitSelectEntry(b, codes, ArrayRef(format.table, 16));
+    Value zero = splatConstant(b, intType, format.zero);
     Value centred = arith::SIToFPOp::create(b, vectorOf(kLanes, b.getF32Type()),
                                             arith::SubIOp::create(b, codes, zero));
-    Value place = elementOf(panel, frame.floorDiv(column, format.group), lane, 2);
-    Value scale =
-        emitHalfToFloat(b, load(b, b.getI16Type(), address(b, place, layout.scalesOffset()), 2));
-    return arith::MulFOp::create(b, broadcast(b, scale, kLanes), centred);
+    StoredScale scale = emitStoredScale(b, layout, panel, lane, column);
+    Value product = arith::MulFOp::create(b, broadcast(b, scale.scale, kLanes), centred);
+    return scale.min
+               ? arith::AddFOp::create(b, product, broadcast(b, scale.min, kLanes)).getResult()
+               : product;
+  }
+
+  /// The stored codes of 16 columns, i32: quads 4h .. 4h+3 of a group, h 0 or 1.
+  Value halfGroup(const PanelLayout &layout, Value panel, Value lane, Value column) {
+    int64_t bits = layout.getFormat().bits, lower = layout.lowerBits(), upper = bits - lower;
+    Value half = arith::RemUIOp::create(b, frame.floorDiv(column, 16), frame.constant(2));
+    Value lines = frame.mul(frame.floorDiv(column, 32), frame.constant(bits));
+    auto word = [&](Value line) {
+      return load(b, b.getI32Type(), elementOf(panel, frame.add(lines, line), lane, 4), 4);
+    };
+    Value narrow = arith::TruncIOp::create(b, b.getI32Type(), half);
+    auto shifted = [&](Value from, int64_t perHalf, int64_t more, int64_t count) {
+      auto constant = [&](int64_t value) {
+        return arith::ConstantOp::create(b, b.getI32IntegerAttr(int32_t(value)));
+      };
+      Value by = arith::AddIOp::create(b, arith::MulIOp::create(b, narrow, constant(perHalf)),
+                                       constant(more));
+      int64_t ones = 0x01010101 * ((int64_t(1) << count) - 1);
+      return arith::AndIOp::create(b, arith::ShRUIOp::create(b, from, by), constant(ones));
+    };
+    Value pairs, top; // the lines that hold two bits of each quad of a half, or one of every quad
+    if (lower == 2)
+      pairs = word(half);
+    if (upper == 2)
+      pairs = word(frame.add(half, frame.constant(lower)));
+    if (upper == 1)
+      top = word(frame.constant(lower));
+    SmallVector<Value> quads;
+    for (int64_t p = 0; p < 4; ++p) {
+      Value quad;
+      if (lower == 8)
+        quad = word(frame.add(frame.mul(half, frame.constant(4)), frame.constant(p)));
+      else if (lower == 4)
+        quad = shifted(word(frame.constant(p)), 4, 0, 4);
+      else
+        quad = shifted(pairs, 0, 2 * p, 2);
+      auto add = [&](Value more) {
+        Value moved = arith::ShLIOp::create(
+            b, more, arith::ConstantOp::create(b, b.getI32IntegerAttr(int32_t(lower))));
+        quad = arith::OrIOp::create(b, quad, moved);
+      };
+      if (upper == 2)
+        add(shifted(pairs, 0, 2 * p, 2));
+      if (upper == 1)
+        add(shifted(top, 4, p, 1));
+      quads.push_back(quad);
+    }
+    Value all = vector::FromElementsOp::create(b, vectorOf(4, b.getI32Type()), quads);
+    Value codes = vector::BitCastOp::create(b, vectorOf(kLanes, b.getI8Type()), all);
+    return arith::ExtUIOp::create(b, vectorOf(kLanes, b.getI32Type()), codes);
   }
 
   KernelFrame &frame;

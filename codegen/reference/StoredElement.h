@@ -2,6 +2,7 @@
 #ifndef KILN_CODEGEN_REFERENCE_STOREDELEMENT_H
 #define KILN_CODEGEN_REFERENCE_STOREDELEMENT_H
 
+#include "codegen/PanelVectors.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include <optional>
@@ -17,6 +18,15 @@ std::optional<std::string> refuseStoredElement(mlir::RankedTensorType type);
 /// one per dim of the type.
 mlir::Value emitStoredElement(mlir::ImplicitLocOpBuilder &b, mlir::Value base,
                               mlir::RankedTensorType type, mlir::ValueRange indices);
+
+/// The scale of an element, and its group's min; f32, both exact. No min where the format has none.
+struct StoredScale {
+  mlir::Value scale, min;
+};
+
+/// That of element (lane, k), both i64, of the integer panel at `panel`.
+StoredScale emitStoredScale(mlir::ImplicitLocOpBuilder &b, const PanelLayout &layout,
+                            mlir::Value panel, mlir::Value lane, mlir::Value k);
 
 } // namespace kiln
 

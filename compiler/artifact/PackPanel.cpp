@@ -39,11 +39,9 @@ bool kiln::packElements(FormatId format, const float *values, int64_t count, uin
     return packHalves(values, count, result, sums, f32ToF16, f16ToF32);
   case FormatId::BF16:
     return packHalves(values, count, result, sums, f32ToBF16, bf16ToF32);
-  case FormatId::Q8SymG32:
-  case FormatId::Q4SymG32:
-    break;
+  default:
+    llvm_unreachable("integer formats are packed by panel");
   }
-  llvm_unreachable("integer formats are packed by panel");
 }
 
 /// bf16: pairs of neighbouring depths lie together.
@@ -65,7 +63,7 @@ bool kiln::packPanel(const PanelLayout &layout, const float *values, ScaleChoice
                      uint8_t *panel, ErrorSums *sums) {
   int64_t groups = layout.groupCount(), used = layout.scalesOffset();
   auto *scales = reinterpret_cast<uint16_t *>(panel + used);
-  if (layout.getFormat().kind == FormatKind::SymmetricInt)
+  if (layout.getFormat().kind == FormatKind::Integer)
     used += groups * kLanes * 2;
   std::fill(panel + used, panel + layout.panelBytes(), uint8_t(0));
   switch (layout.getFormat().id) {
@@ -80,8 +78,9 @@ bool kiln::packPanel(const PanelLayout &layout, const float *values, ScaleChoice
     return choice == ScaleChoice::Search
                ? quantizePanelQ4Search(values, groups, panel, scales, sums)
                : quantizePanelQ4AbsMax(values, groups, panel, scales, sums);
+  default:
+    llvm_unreachable("other formats only keep what a file holds");
   }
-  llvm_unreachable("every format can be packed");
 }
 
 bool kiln::canHold(const Format &format, float value) {
@@ -96,6 +95,7 @@ bool kiln::canHold(const Format &format, float value) {
     return std::fabs(value) <= kLargestQ8;
   case FormatId::Q4SymG32:
     return std::fabs(value) <= kLargestQ4;
+  default:
+    llvm_unreachable("other formats only keep what a file holds");
   }
-  llvm_unreachable("every format has a range");
 }

@@ -7,6 +7,12 @@
 
 namespace kiln {
 
+/// Whether values can be packed into the format, or only blocks that hold it already
+/// (RepackBlocks.h).
+inline bool canQuantizeTo(const Format &format) {
+  return format.kind == FormatKind::Float || format.isPlain();
+}
+
 /// Packs `values` [paddedDepth][16] into `panel`, layout.panelBytes() bytes, and adds what was lost
 /// to `sums`. False where the format cannot hold a value: for integers one that is not finite or is
 /// too large, for floats a finite one that would become infinite.

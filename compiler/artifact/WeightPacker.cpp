@@ -4,6 +4,7 @@
 // in order and the same for any number of workers, and at most one block per worker is in memory.
 #include "compiler/artifact/WeightPacker.h"
 #include "compiler/artifact/PackPanel.h"
+#include "compiler/artifact/RepackBlocks.h"
 #include "compiler/artifact/WeightReader.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -160,6 +161,30 @@ llvm::Expected<ErrorSums> WeightPacker::pack(graph::WeightOp weight, ByteSink si
   int64_t blockBytes = reader->isTransposed() ? kTransposedBlockBytes : kBlockBytes;
 
   PanelLayout layout(*format, rows, depth);
+  const BlockType *blockType = reader->getBlockType();
+  bool keeps = blockType && format->keeps == blockType->name;
+  if (!keeps && !canQuantizeTo(*format))
+    return fail("{0}: the format {1} only keeps blocks of {2}, found {3}", reader->getName(),
+                format->name, format->keeps,
+                blockType ? llvm::StringRef(blockType->name) : "several sources");
+  auto repackPanels = [&](int64_t first, int64_t count, WorkBlock &block) -> llvm::Error {
+    int64_t rowBytes = reader->getBlockRowBytes(), row = first * PanelLayout::kPanelRows;
+    int64_t rowCount = std::min(count * PanelLayout::kPanelRows, rows - row);
+    block.scratch.bytes.resize(rowCount * rowBytes);
+    block.bytes.resize(count * layout.panelBytes());
+    if (llvm::Error error = reader->readBlockRows(row, rowCount, block.scratch.bytes.data()))
+      return error;
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t done = i * PanelLayout::kPanelRows;
+      auto unfit = repackPanel(layout, *blockType, block.scratch.bytes.data() + done * rowBytes,
+                               rowBytes, std::min(PanelLayout::kPanelRows, rowCount - done),
+                               block.bytes.data() + i * layout.panelBytes());
+      if (unfit)
+        return fail("{0}: the scale of the block at {1} is not finite; the file is damaged",
+                    reader->getName(), reader->describePlace(row + done + unfit->lane, unfit->k));
+    }
+    return llvm::Error::success();
+  };
   auto packPanels = [&](int64_t first, int64_t count, WorkBlock &block) -> llvm::Error {
     int64_t panelValues = layout.paddedDepth() * PanelLayout::kPanelRows;
     block.values.resize(count * panelValues);
@@ -200,7 +225,9 @@ llvm::Expected<ErrorSums> WeightPacker::pack(graph::WeightOp weight, ByteSink si
   auto produce = [&](int64_t index, WorkBlock &block) {
     int64_t first = index * step, count = std::min(step, units - first);
     block.sums = {};
-    return panels ? packPanels(first, count, block) : packRows(first, count, block);
+    if (!panels)
+      return packRows(first, count, block);
+    return keeps ? repackPanels(first, count, block) : packPanels(first, count, block);
   };
   ErrorSums sums;
   auto commit = [&](const WorkBlock &block) {

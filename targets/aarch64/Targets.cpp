@@ -4,6 +4,7 @@
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
 #include "codegen/reference/Reference.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/BinaryFormat/ELF.h"
@@ -30,9 +31,9 @@ static Value dotSdot(ImplicitLocOpBuilder &b, Value sum, Value codes, Value acti
 static std::optional<std::string> refuseSdot(const Format &format, const Target &target) {
   if (!llvm::is_contained(target.requiredFeatures, "dotprod"))
     return "the target has no sdot";
-  if (format.kind == FormatKind::SymmetricInt && format.group == PreparedRows::kGroup)
+  if (format.kind == FormatKind::Integer)
     return std::nullopt;
-  return ("weights are " + format.name + ", not integers in groups of 32").str();
+  return ("weights are " + format.name + ", not integers").str();
 }
 
 static SmallVector<Value> emitSdot(ImplicitLocOpBuilder &b, const DotRequest &request) {
@@ -41,6 +42,23 @@ static SmallVector<Value> emitSdot(ImplicitLocOpBuilder &b, const DotRequest &re
 
 extern const DotStrategy sdotDot;
 const DotStrategy sdotDot = {"sdot", RowKind::Int8, false, refuseSdot, emitSdot};
+
+// ---- tbl ------------------------------------------------------------------------------------
+
+static Value lookUpBytes(ImplicitLocOpBuilder &b, Value codes, ArrayRef<uint8_t> table) {
+  constexpr int64_t width = 4;
+  VectorType bytes = vectorOf(16, b.getI8Type());
+  SmallVector<int8_t> entries(table.begin(), table.end());
+  Value constant =
+      arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(entries)));
+  return inPieces(b, codes, width, [&](Value piece) -> Value {
+    Value found = LLVM::CallIntrinsicOp::create(
+                      b, bytes, b.getStringAttr("llvm.aarch64.neon.tbl1.v16i8"),
+                      ValueRange{constant, vector::BitCastOp::create(b, bytes, piece)})
+                      .getResult(0);
+    return vector::BitCastOp::create(b, vectorOf(width, b.getI32Type()), found);
+  });
+}
 
 // ---- Targets --------------------------------------------------------------------------------
 
@@ -71,6 +89,7 @@ static Target makeTarget(std::string name, std::vector<std::string> features,
   target.rowBlock = 64;
   target.kernels = kernelList();
   target.dots = dots;
+  target.lookUpBytes = lookUpBytes;
   return target;
 }
 

@@ -1,8 +1,8 @@
 // Integer dot products of x86-64: u8 weight codes times s8 activations.
 //
-// vpmaddubsw adds two neighbouring products into a saturating i16. A 4-bit code cannot saturate it
-// (2 * 15 * 127 = 3810). An 8-bit code can, so it is split into its low seven bits and its top bit:
-// 2 * 127 * 127 and 2 * 128 * 127 both stay below 2^15.
+// vpmaddubsw adds two neighbouring products into a saturating i16. A code below 128 cannot saturate
+// it (2 * 127 * 127 = 32258). A larger one can, so it is split into its low seven bits and its top
+// bit: 2 * 127 * 127 and 2 * 128 * 127 both stay below 2^15.
 #include "targets/x86_64/IntegerDots.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
@@ -26,9 +26,36 @@ static bool has(const Target &target, StringRef feature) {
 }
 
 static std::optional<std::string> refuseFloats(const Format &format) {
-  if (format.kind == FormatKind::SymmetricInt && format.group == PreparedRows::kGroup)
+  if (format.kind == FormatKind::Integer)
     return std::nullopt;
-  return ("weights are " + format.name + ", not integers in groups of 32").str();
+  return ("weights are " + format.name + ", not integers").str();
+}
+
+// ---- vpshufb --------------------------------------------------------------------------------
+
+template <int64_t width> static Value lookUp(ImplicitLocOpBuilder &b, Value codes, Value table) {
+  StringRef name = width == 16 ? "llvm.x86.avx512.pshuf.b.512" : "llvm.x86.avx2.pshuf.b";
+  VectorType bytes = vectorOf(width * 4, b.getI8Type());
+  return vector::BitCastOp::create(b, vectorOf(width, b.getI32Type()),
+                                   callIntrinsic(b, name, bytes, {table, asBytes(b, codes)}));
+}
+
+/// Looks up `width` lanes at once.
+template <int64_t width>
+static Value lookUpBytes(ImplicitLocOpBuilder &b, Value codes, ArrayRef<uint8_t> table) {
+  SmallVector<int8_t> entries; // each 128 bits of a register look up their own
+  for (int64_t i = 0; i < width * 4; ++i)
+    entries.push_back(int8_t(table[i % 16]));
+  Value constant = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(vectorOf(width * 4, b.getI8Type()), ArrayRef<int8_t>(entries)));
+  return inPieces(b, codes, width, [&](Value piece) { return lookUp<width>(b, piece, constant); });
+}
+
+Value kiln::lookUpBytes256(ImplicitLocOpBuilder &b, Value codes, ArrayRef<uint8_t> table) {
+  return lookUpBytes<8>(b, codes, table);
+}
+Value kiln::lookUpBytes512(ImplicitLocOpBuilder &b, Value codes, ArrayRef<uint8_t> table) {
+  return lookUpBytes<16>(b, codes, table);
 }
 
 // ---- vpdpbusd -------------------------------------------------------------------------------
@@ -60,6 +87,8 @@ static constexpr int64_t fewestTiledRows = 4;
 static std::optional<std::string> refuseTiles(const Format &format, const Target &target) {
   if (!has(target, "amx-int8"))
     return "the target has no tiles of bytes";
+  if (!format.isPlain())
+    return ("tiles of bytes take no " + format.name).str();
   return refuseVnni(format, target);
 }
 
@@ -108,7 +137,7 @@ static std::optional<std::string> refuseMadd(const Format &format, const Target 
 }
 
 static SmallVector<Value> emitMadd(ImplicitLocOpBuilder &b, const DotRequest &request) {
-  bool split = request.layout.getFormat().bits > 7;
+  bool split = request.layout.getFormat().largestCode() > 127;
   return emitGroupedIntegerDot(b, request, true, split ? dotMadd<true> : dotMadd<false>);
 }
 

@@ -14,6 +14,12 @@ extern const DotStrategy amxInt8Dot;
 /// AVX-512BW.
 extern const DotStrategy pmaddubswDot;
 
+/// vpshufb: Target::lookUpBytes in registers of 256 (AVX2) and of 512 bits (AVX-512BW).
+mlir::Value lookUpBytes256(mlir::ImplicitLocOpBuilder &b, mlir::Value codes,
+                           llvm::ArrayRef<uint8_t> table);
+mlir::Value lookUpBytes512(mlir::ImplicitLocOpBuilder &b, mlir::Value codes,
+                           llvm::ArrayRef<uint8_t> table);
+
 } // namespace kiln
 
 #endif

@@ -41,6 +41,7 @@ static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
   target.requiredFeatures = std::move(required);
   target.kernels = kernelList();
   target.dots = dots;
+  target.lookUpBytes = vectorBits >= 512 ? lookUpBytes512 : lookUpBytes256;
   return target;
 }
 

@@ -152,24 +152,73 @@ float kiln::test::halfValue(uint16_t bits) {
   return float(half);
 }
 
+static uint16_t brainBits(float value) {
+  uint32_t pattern;
+  std::memcpy(&pattern, &value, 4);
+  return uint16_t(pattern >> 16);
+}
+
+static float brainValue(uint16_t bits) {
+  uint32_t pattern = uint32_t(bits) << 16;
+  float value;
+  std::memcpy(&value, &pattern, 4);
+  return value;
+}
+
+namespace {
+/// Chooses the scales of one panel and remembers what they mean.
+struct RandomScales {
+  const PanelLayout &layout;
+  const Format &format = layout.getFormat();
+  uint8_t *panel;
+
+  float half(int64_t place, float value) const {
+    bool brain = format.scales == ScaleKind::Brain;
+    uint16_t bits = brain ? brainBits(value) : halfBits(value);
+    std::memcpy(panel + place, &bits, 2);
+    return brain ? brainValue(bits) : halfValue(bits);
+  }
+  float steps(int64_t place, int value) const {
+    panel[place] = uint8_t(int8_t(value));
+    return float(value);
+  }
+  float scale(int64_t lane, int64_t group, int64_t row) const {
+    float size = 0.01f + 0.001f * float((row * 7 + group) % 31);
+    if (format.scales != ScaleKind::Super)
+      return half(layout.scalePlace(lane, group), size);
+    int count = int((row * 5 + group * 3) % 40) + (format.hasMin ? 0 : -12);
+    return half(layout.superScalePlace(lane, group), 0.0007f + 0.0001f * float(row % 7)) *
+           steps(layout.scalePlace(lane, group), count);
+  }
+  float min(int64_t lane, int64_t group, int64_t row) const {
+    if (format.scales != ScaleKind::Super)
+      return half(layout.minPlace(lane, group), -0.01f * float((row * 3 + group) % 11));
+    return -half(layout.superMinPlace(lane, group), 0.003f + 0.0002f * float(row % 5)) *
+           steps(layout.minPlace(lane, group), int((row + group * 5) % 60));
+  }
+};
+} // namespace
+
 PackedMatrix::PackedMatrix(FormatId id, int64_t rows, int64_t depth, unsigned seed)
     : format(getFormats()[size_t(id)]), rows(rows), depth(depth), values(rows * depth),
       bytes(PanelLayout(format, rows, depth).totalBytes()) {
   PanelLayout layout(format, rows, depth);
   std::mt19937 generator(seed);
   for (int64_t row = 0; row < rows; ++row) {
+    int64_t lane = row % 16;
     uint8_t *panel = bytes.data() + row / 16 * layout.panelBytes();
+    RandomScales scales{layout, layout.getFormat(), panel};
     for (int64_t k = 0; k < depth; ++k) {
-      auto place = layout.place(row % 16, k);
-      uint8_t *target = panel + place.byte;
+      uint8_t *target = panel + layout.place(lane, k).byte;
       float value = float(generator() % 20001) / 10000.0f - 1.0f;
-      if (format.kind == FormatKind::SymmetricInt) {
-        uint8_t *scalePlace = panel + layout.scalePlace(row % 16, k / format.group);
-        uint16_t scale = halfBits(0.01f + 0.001f * float((row * 7 + k / format.group) % 31));
-        std::memcpy(scalePlace, &scale, 2);
+      if (format.kind == FormatKind::Integer) {
+        int64_t group = k / format.group;
         unsigned code = generator() % (1u << format.bits);
-        value = halfValue(scale) * float(int(code) - int(format.zero));
-        *target |= place.highNibble ? code << 4 : code;
+        layout.storeCode(panel, lane, k, code);
+        code = format.table ? format.table[code] : code;
+        value = scales.scale(lane, group, row) * float(int(code) - int(format.zero));
+        if (format.hasMin)
+          value += scales.min(lane, group, row);
       } else if (id == FormatId::F32) {
         std::memcpy(target, &value, 4);
       } else if (id == FormatId::F16) {
@@ -177,11 +226,8 @@ PackedMatrix::PackedMatrix(FormatId id, int64_t rows, int64_t depth, unsigned se
         value = halfValue(half);
         std::memcpy(target, &half, 2);
       } else {
-        uint32_t pattern;
-        std::memcpy(&pattern, &value, 4);
-        pattern &= 0xffff0000;
-        std::memcpy(&value, &pattern, 4);
-        uint16_t top = uint16_t(pattern >> 16);
+        uint16_t top = brainBits(value);
+        value = brainValue(top);
         std::memcpy(target, &top, 2);
       }
       values[row * depth + k] = value;

@@ -83,3 +83,24 @@ graph.func @formats(%x: !x) -> (!x, !x) {
   %k = graph.matmul %x, %wk : !x, tensor<4x4xf32, #graph.stored<"f16", "rows">> -> !x
   graph.return %q, %k : !x, !x
 }
+
+// -----
+
+// Sources of different blocks stay apart, for no format keeps both; of the same they are joined.
+!x = tensor<?x32xf32, #graph.dims<@n>>
+!w = tensor<32x32xf32, #graph.stored<"f32", "rows">>
+// CHECK-DAG: graph.weight @v : tensor<32x32xf32>
+// CHECK-DAG: graph.weight @"q+k" : tensor<64x32xf32>
+graph.dim @n in [1, 8]
+graph.weight @q : tensor<32x32xf32> from [#graph.source<"f", "q", offset = 0, "gguf.q5_0", [32, 32]>] as "f32" "rows"
+graph.weight @k : tensor<32x32xf32> from [#graph.source<"f", "k", offset = 0, "gguf.q5_0", [32, 32]>] as "f32" "rows"
+graph.weight @v : tensor<32x32xf32> from [#graph.source<"f", "v", offset = 0, "gguf.q8_0", [32, 32]>] as "f32" "rows"
+graph.func @blocks(%x: !x) -> (!x, !x, !x) {
+  %wq = graph.use @q : !w
+  %q = graph.matmul %x, %wq : !x, !w -> !x
+  %wk = graph.use @k : !w
+  %k = graph.matmul %x, %wk : !x, !w -> !x
+  %wv = graph.use @v : !w
+  %v = graph.matmul %x, %wv : !x, !w -> !x
+  graph.return %q, %k, %v : !x, !x, !x
+}
