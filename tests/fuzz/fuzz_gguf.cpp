@@ -1,6 +1,7 @@
 // Any bytes as a GGUF file: an answer or problems, never both; every tensor lies in the file after
 // the one before; every value can be read as any type; and a model that the importer can translate
-// has a config that it can read or refuse. The first byte says how much of the file the parser gets.
+// has a config that it can read or refuse. The first byte says how much of the file the parser
+// gets.
 #include "compiler/import/DecoderConfig.h"
 #include "compiler/import/DecoderPlan.h"
 #include "compiler/import/gguf/GgufModel.h"
