@@ -52,7 +52,9 @@ def problem_of(root, path, bracket, target):
     folder, found = path.parts[0], group(root, path, target)
     if found is None:
         # A C++ library header has no suffix: the runtime links none.
-        if folder == "runtime" and bracket == "<" and "." not in target and target not in HEADER_ONLY:
+        # A .hpp is compiled by those who include it.
+        if folder == "runtime" and path.suffix != ".hpp" and bracket == "<" and "." not in target \
+                and target not in HEADER_ONLY:
             return f"the runtime links no C++ library: <{target}>"
         return None
     if found not in TABLE[folder]:

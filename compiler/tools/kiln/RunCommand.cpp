@@ -3,7 +3,7 @@
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/tools/kiln/LanguageModel.h"
 #include "compiler/tools/kiln/NpyFile.h"
-#include <optional>
+#include "compiler/tools/kiln/SamplingOptions.h"
 #include <vector>
 
 using namespace kiln;
@@ -13,12 +13,11 @@ namespace {
 struct RunArguments {
   std::string model, prompt, output = "text", logits;
   std::vector<int32_t> promptIds;
-  bool hasPrompt = false, greedy = false, quiet = false, special = false;
+  std::vector<std::string> stops;
+  SamplingOptions sampling;
+  bool hasPrompt = false, quiet = false;
   size_t maxTokens = 256;
   uint32_t threads = 0, context = 0, chunk = 0;
-  std::optional<float> temperature, topP, minP, repetitionPenalty;
-  std::optional<uint32_t> topK;
-  uint64_t seed = 0;
 };
 
 } // namespace
@@ -64,31 +63,6 @@ static bool promptTokens(const RunArguments &arguments, const LanguageModel &lm,
   }
   if (status != KILN_OK)
     problem = describe(status, error);
-  return status == KILN_OK;
-}
-
-static bool createSampler(const RunArguments &arguments, const LanguageModel &lm,
-                          SamplerHandle &sampler, std::string &problem) {
-  kiln_sampler_options options = lm.info.sampler;
-  if (arguments.greedy)
-    options = kiln_sampler_defaults();
-  options.seed = arguments.seed;
-  if (arguments.temperature)
-    options.temperature = *arguments.temperature;
-  if (arguments.topK)
-    options.top_k = *arguments.topK;
-  if (arguments.topP)
-    options.top_p = *arguments.topP;
-  if (arguments.minP)
-    options.min_p = *arguments.minP;
-  if (arguments.repetitionPenalty)
-    options.repetition_penalty = *arguments.repetitionPenalty;
-  kiln_error error{};
-  kiln_sampler_t *created = nullptr;
-  kiln_status_t status = kiln_sampler_create(&options, lm.info.vocab_size, &created, &error);
-  if (status != KILN_OK)
-    problem = describe(status, error);
-  sampler.reset(created);
   return status == KILN_OK;
 }
 
@@ -160,7 +134,7 @@ static int run(const RunArguments &arguments) {
   std::vector<int32_t> prompt;
   SamplerHandle sampler;
   if (!promptTokens(arguments, lm, prompt, problem) ||
-      !createSampler(arguments, lm, sampler, problem))
+      !arguments.sampling.createSampler(lm, sampler, problem))
     return reportFailure(problem);
 
   kiln_error error{};
@@ -171,8 +145,6 @@ static int run(const RunArguments &arguments) {
   if (!arguments.logits.empty()) {
     if (!writeLogits(arguments, lm, sequence, prompt, problem))
       return reportFailure(problem);
-    for (int32_t id : prompt)
-      kiln_sampler_accept(sampler.get(), id);
     prompt.clear();
   }
 
@@ -182,6 +154,11 @@ static int run(const RunArguments &arguments) {
   generate.sampler = sampler.get();
   generate.on_token = TokenPrinter::print;
   generate.user = &printer;
+  std::vector<const char *> stops;
+  for (const std::string &stop : arguments.stops)
+    stops.push_back(stop.c_str());
+  generate.stop_strings = stops.data();
+  generate.stop_string_count = stops.size();
   kiln_llm_stats stats{};
   if (arguments.maxTokens)
     status = kiln_sequence_generate(lm.llm.get(), sequence, prompt.data(), prompt.size(), &generate,
@@ -208,13 +185,8 @@ void kiln::addRunCommand(CLI::App &app, int &exitCode) {
       ->excludes(prompt);
   command->add_option("--max-tokens", a->maxTokens, "Most tokens to generate; 0 for none")
       ->capture_default_str();
-  command->add_flag("--greedy", a->greedy, "Always the most likely token");
-  command->add_option("--temperature", a->temperature, "0 is greedy; default: the model's");
-  command->add_option("--top-k", a->topK, "Sample among the K most likely; 0 for all");
-  command->add_option("--top-p", a->topP, "Sample among the most likely that sum up to P");
-  command->add_option("--min-p", a->minP, "Sample among those of this share of the likeliest");
-  command->add_option("--repetition-penalty", a->repetitionPenalty, "1 for none");
-  command->add_option("--seed", a->seed, "Of the random numbers")->capture_default_str();
+  command->add_option("--stop", a->stops, "End before this text; may be repeated")->take_all();
+  a->sampling.addTo(*command);
   command->add_option("--threads", a->threads, "Workers; default: the physical cores");
   command->add_option("--context", a->context, "Positions to reserve; default: the model's");
   command->add_option("--chunk", a->chunk, "Most prompt tokens of one call");

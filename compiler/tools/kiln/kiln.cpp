@@ -24,6 +24,7 @@ int main(int argc, char **argv) {
   int exitCode = 0;
   addCompileCommand(app, exitCode);
   addRunCommand(app, exitCode);
+  addChatCommand(app, exitCode);
   addBenchCommand(app, exitCode);
   addEstimateCommand(app, exitCode);
   addInspectCommand(app, exitCode);
