@@ -47,11 +47,18 @@ endef
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: packages build/release/build.ninja ## compile the example model and let it tell a story
+demo: packages build/release/build.ninja ## compile the example model and let it tell a story; MODEL=smollm2: a real one, to chat with
 	@echo "kiln: building the compiler (a few minutes the first time)"
 	cmake --build build/release -j $(JOBS) --target kiln
+ifeq ($(MODEL),)
 	build/release/bin/kiln compile examples/stories/model -o build/stories.kiln
 	build/release/bin/kiln run build/stories.kiln --max-tokens 200
+else
+	mkdir -p build/models
+	tests/bench/real_models.py build/models $(MODEL) >build/models/$(MODEL).path
+	build/release/bin/kiln compile "$$(cut -d' ' -f2- build/models/$(MODEL).path)" -o build/$(MODEL).kiln
+	build/release/bin/kiln chat build/$(MODEL).kiln
+endif
 
 test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)

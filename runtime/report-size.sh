@@ -54,5 +54,6 @@ measure() {
 
 measure core 65536 "$include/kiln/kiln.h" "$core"
 if [ -n "$llm" ]; then
-  measure full 163840 "$(ls "$include"/kiln/*.h)" "$llm $core"
+  measure llm 163840 "$include/kiln/kiln.h $include/kiln/llm.h" "$llm $core"
+  measure chat 204800 "$include/kiln/kiln.h $include/kiln/llm.h $include/kiln/chat.h" "$llm $core"
 fi

@@ -4,6 +4,7 @@
 #include "llm/llm.h"
 
 #include "core/error.h"
+#include "kiln/chat.h"
 
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
 #define KILN_TOOLS_CONVERSATION_H
 
 #include "compiler/tools/kiln/LanguageModel.h"
+#include "kiln/chat.h"
 #include <string>
 #include <vector>
 

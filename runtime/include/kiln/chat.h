@@ -17,7 +17,7 @@
 #ifndef KILN_CHAT_H
 #define KILN_CHAT_H
 
-#include "kiln/kiln.h"
+#include "kiln/llm.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -92,6 +92,14 @@ typedef struct kiln_chat_message {
 kiln_status_t kiln_chat_render_messages(const kiln_chat_t *chat, const kiln_chat_message *messages,
                                         size_t count, const kiln_chat_options *options, char *text,
                                         size_t capacity, size_t *text_bytes, kiln_error *error);
+
+/* Makes a conversation, rendered by the template and encoded, the text of the sequence as
+ * kiln_sequence_assign does. With each turn of a chat only what is new is evaluated. */
+kiln_status_t kiln_sequence_assign_messages(kiln_llm_t *llm, uint32_t sequence,
+                                            const kiln_chat_t *chat,
+                                            const kiln_chat_message *messages, size_t count,
+                                            const kiln_chat_options *options, size_t *reused,
+                                            kiln_error *error);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -15,7 +15,7 @@
 #ifndef KILN_KILN_HPP
 #define KILN_KILN_HPP
 
-#include "kiln/llm.h"
+#include "kiln/chat.h"
 
 #include <cassert>
 #include <functional>

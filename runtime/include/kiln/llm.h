@@ -13,7 +13,6 @@
 #ifndef KILN_LLM_H
 #define KILN_LLM_H
 
-#include "kiln/chat.h"
 #include "kiln/kiln.h"
 
 #ifdef __cplusplus
@@ -297,13 +296,6 @@ kiln_status_t kiln_sequence_append_text(kiln_llm_t *llm, uint32_t sequence, cons
  * *reused (may be NULL) is the number of tokens that need not be evaluated. */
 kiln_status_t kiln_sequence_assign(kiln_llm_t *llm, uint32_t sequence, const int32_t *tokens,
                                    size_t count, size_t *reused, kiln_error *error);
-/* The same with a conversation: the whole of it, rendered by the template and encoded. With each
- * turn of a chat only what is new is evaluated. */
-kiln_status_t kiln_sequence_assign_messages(kiln_llm_t *llm, uint32_t sequence,
-                                            const kiln_chat_t *chat,
-                                            const kiln_chat_message *messages, size_t count,
-                                            const kiln_chat_options *options, size_t *reused,
-                                            kiln_error *error);
 /* The logits that follow the sequence's last token (f32 [vocab_size]); NULL where it is empty or
  * they were not computed. Valid until the sequence changes. */
 const float *kiln_sequence_logits(const kiln_llm_t *llm, uint32_t sequence);
