@@ -55,8 +55,9 @@ static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2By
 
 MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
     : k(kernel), frame(kernel.frame), b(kernel.b), unit(*kernel.target.matrix), scratch(scratch),
-      expand(b, k.layout, k.target.lookUpBytes), groups(k.layout.paddedDepth() / MatrixUnit::kDepth),
-      chunkGroups(chooseChunkGroups(groups)), chunks(llvm::divideCeil(groups, chunkGroups)),
+      expand(b, k.layout, k.target.lookUpBytes),
+      groups(k.layout.paddedDepth() / MatrixUnit::kDepth), chunkGroups(chooseChunkGroups(groups)),
+      chunks(llvm::divideCeil(groups, chunkGroups)),
       bufferBytes(expand.isIdentity() ? 0 : chunkGroups * 2 * tileBytes),
       blockRows(chooseBlockRows(groups, bufferBytes, k.target.l2Bytes)) {
   auto reserve = [&](int64_t size) {

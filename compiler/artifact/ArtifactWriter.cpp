@@ -1,6 +1,7 @@
 // Writes a .kiln file: program, code images, tokenizer, chat template, weights, in this order.
-// Everything but the quantization errors is known before the first weight is packed, so all sections
-// have their places from the start and weights go straight to theirs; the program is written last.
+// Everything but the quantization errors is known before the first weight is packed, so all
+// sections have their places from the start and weights go straight to theirs; the program is
+// written last.
 #include "compiler/artifact/ArtifactWriter.h"
 #include "compiler/artifact/ArtifactFile.h"
 #include "compiler/artifact/ProgramDescription.h"

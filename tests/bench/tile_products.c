@@ -1,11 +1,14 @@
-// Which tiles suit prompts of weights with a scale per 32: bf16 or int8? One thread, everything in cache.
+// Which tiles suit prompts of weights with a scale per 32: bf16 or int8? One thread, everything in
+// cache.
 //
-//   clang-22 -O3 -march=sapphirerapids tests/bench/tile_products.c -o /tmp/tile_products && /tmp/tile_products
+//   clang-22 -O3 -march=sapphirerapids tests/bench/tile_products.c -o /tmp/tile_products &&
+//   /tmp/tile_products
 //
-// Both loops multiply 256 rows with two panels of 16 outputs, 2048 deep, as a kernel would: two by two tiles.
-// bf16: weights carry their scales, so sums stay in tiles over the whole depth. The expansion of the weights,
-// which 256 rows share, is left out. int8: an exact product of 32 depths, which is half of what a tile
-// holds, must leave the tile to be scaled and added in f32 before the next begins.
+// Both loops multiply 256 rows with two panels of 16 outputs, 2048 deep, as a kernel would: two by
+// two tiles. bf16: weights carry their scales, so sums stay in tiles over the whole depth. The
+// expansion of the weights, which 256 rows share, is left out. int8: an exact product of 32 depths,
+// which is half of what a tile holds, must leave the tile to be scaled and added in f32 before the
+// next begins.
 #include <immintrin.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-// Qwen 3 with experts: some layers, or all, have a few of many experts for each token in place of one
-// MLP.
+// Qwen 3 with experts: some layers, or all, have a few of many experts for each token in place of
+// one MLP.
 #include "compiler/import/Family.h"
 
 namespace kiln {

@@ -62,8 +62,8 @@ kiln_status_t kiln_model_verify_weights(const kiln_model_t *model, kiln_error *e
 
 /* Facts recorded at compile time ("architecture", "license", …). NULL where absent. */
 const char *kiln_model_fact(const kiln_model_t *model, const char *key);
-/* A number that differs between artifacts which differ in any byte of a section (the checksum of the
- * section table, which holds the checksums of all sections). */
+/* A number that differs between artifacts which differ in any byte of a section (the checksum of
+ * the section table, which holds the checksums of all sections). */
 uint64_t kiln_model_fingerprint(const kiln_model_t *model);
 /* The name of the code image chosen for this device ("x86-64-v4"). */
 const char *kiln_model_target(const kiln_model_t *model);
