@@ -160,7 +160,7 @@ def Exec_TileDotOp : Exec_Op<"tile_dot", [MemoryEffects<[MemRead]>]> {
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     $rows `[` $row `]` `,` $panels `scratch` $scratch $format $strategy `depth` $depth attr-dict
-    `:` type($rows) `,` type($panels) `,` type($scratch) `->` type($results)
+    `:` type($rows) `,` type($scratch) `,` type($panels) `->` type($results)
   }];
   let hasVerifier = 1;
 }
