@@ -72,6 +72,12 @@ TargetImage::TargetImage(const ConformanceCase &kernel, const Target &target, ll
     text = "does not parse:\n" + moduleText(kernel);
     return;
   }
+  for (const KernelEmitter *emitter : target.kernels)
+    for (auto parsed : module->getOps<exec::KernelOp>())
+      if (emitter->name == only && emitter->refuse(parsed, target)) {
+        notTaken = true;
+        return;
+      }
   CodegenOptions options;
   options.onlyKernel = only.str();
   llvm::Expected<KernelImage> generated = generateCode(*module, target, options);

@@ -15,15 +15,14 @@ bool canRun(const Target &target, std::string &reason);
 
 class TargetImage {
 public:
-  /// Compiles `kernel` with the entry `only` of the target's list.
+  /// Compiles `kernel` with the entry `only` of the target's list, unless that refuses it.
   TargetImage(const ConformanceCase &kernel, const Target &target, llvm::StringRef only);
   ~TargetImage();
   TargetImage(const TargetImage &) = delete;
 
+  bool refused() const { return notTaken; }
   /// Empty when it compiled.
   const std::string &problem() const { return text; }
-  /// The entry that took the kernel.
-  const std::string &implementation() const { return image.kernels.front().implementation; }
   /// Calls the kernel on all items. False with a problem.
   bool run(Call &call);
 
@@ -35,6 +34,7 @@ private:
   KernelImage image;
   std::string text, path;
   void *library = nullptr;
+  bool notTaken = false;
 };
 
 } // namespace kiln::test
