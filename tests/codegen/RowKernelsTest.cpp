@@ -241,14 +241,13 @@ TEST(ReferenceKernels, ConstantsAndPlainMatrices) {
     }
 }
 
-TEST(LoopsKernels, RefuseWhatReducesRows) {
-  std::string type = rowsType(16), vector = vectorType(16);
+TEST(LoopsKernels, RefuseMatmuls) {
+  std::string type = rowsType(16);
   Kernel kernel(loopsEmitter(),
-                "^bb0(%x: " + type + ", %w: " + vector +
-                    "):\n%y = graph.rms_norm %x, %w eps = 1.0e-5 : " + type + ", " + vector +
-                    "\ngraph.yield %y : " + type,
+                "^bb0(%x: " + type + ", %w: tensor<16x16xf32>):\n%y = graph.matmul %x, %w : " +
+                    type + ", tensor<16x16xf32> -> " + type + "\ngraph.yield %y : " + type,
                 {0, 0, 0});
-  EXPECT_EQ(kernel.refusal(), "graph.rms_norm is neither a row lookup nor elementwise");
+  EXPECT_EQ(kernel.refusal(), "graph.matmul is neither a row lookup, a norm nor elementwise");
 }
 
 // ---- Reductions -----------------------------------------------------------------------------
