@@ -92,7 +92,8 @@ def interrupt(tools):
     shown.until("> ")
     for _ in range(2):
         os.write(terminal, b"Tom\n")
-        time.sleep(0.5)
+        shown.until("Tom")  # the terminal's echo
+        shown.until(" ")  # the answer has begun
         os.write(terminal, b"\x03")
         shown.until("stopped after")
         shown.until("> ")
