@@ -8,6 +8,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 using namespace kiln;
@@ -27,17 +30,41 @@ struct ChatArguments {
 volatile sig_atomic_t answering = 0;
 kiln_llm_t *interrupted = nullptr;
 
+/// What an interrupt at the prompt writes to, and the prompt reads from: it may come just before
+/// the read, and on any thread, so that it cannot be left to interrupt the read.
+int interrupts[2] = {-1, -1};
+
 void onInterrupt(int) {
+  int saved = errno;
   if (answering)
     kiln_llm_cancel(interrupted);
+  else if (write(interrupts[1], "", 1) < 0) {
+    // The pipe is full of interrupts: one more would say nothing new.
+  }
+  errno = saved;
 }
 
-/// Interrupts end a pending read, so that Ctrl-C at the prompt begins the line anew.
-void handleInterrupts(kiln_llm_t *llm) {
+/// \returns whether it could be arranged.
+bool handleInterrupts(kiln_llm_t *llm) {
   interrupted = llm;
+  if (pipe2(interrupts, O_CLOEXEC | O_NONBLOCK) != 0)
+    return false;
   struct sigaction action = {};
   action.sa_handler = onInterrupt;
-  sigaction(SIGINT, &action, nullptr);
+  action.sa_flags = SA_RESTART;
+  return sigaction(SIGINT, &action, nullptr) == 0;
+}
+
+/// Waits for a line on a terminal. \returns false for an interrupt.
+bool awaitLine() {
+  pollfd sources[] = {{STDIN_FILENO, POLLIN, 0}, {interrupts[0], POLLIN, 0}};
+  while (poll(sources, 2, -1) < 0 && errno == EINTR) {
+  }
+  char bytes[64];
+  bool interrupt = false;
+  while (read(interrupts[0], bytes, sizeof bytes) > 0)
+    interrupt = true;
+  return !interrupt;
 }
 
 /// Reads turns: a line; lines joined while they end with a backslash; or all lines from one that
@@ -80,19 +107,17 @@ private:
     while (true) {
       if (terminal)
         std::fprintf(stderr, "%s", prompt);
-      errno = 0;
-      ssize_t size = getline(&buffer, &capacity, stdin);
-      if (size >= 0) {
-        line.assign(buffer, size_t(size));
-        while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
-          line.pop_back();
-        return true;
-      }
-      if (errno != EINTR)
-        return false;
-      clearerr(stdin);
-      if (terminal)
+      if (terminal && !awaitLine()) {
         std::fprintf(stderr, "\n(/exit or Ctrl-D ends)\n");
+        continue;
+      }
+      ssize_t size = getline(&buffer, &capacity, stdin);
+      if (size < 0)
+        return false;
+      line.assign(buffer, size_t(size));
+      while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
+        line.pop_back();
+      return true;
     }
   }
 
@@ -127,7 +152,8 @@ public:
   }
 
   int run() {
-    handleInterrupts(lm.llm.get());
+    if (!handleInterrupts(lm.llm.get()))
+      return reportFailure(std::string("interrupts cannot be handled: ") + std::strerror(errno));
     if (!conversation.hasTemplate() && !arguments.quiet)
       std::fprintf(stderr, "The model has no chat template: it goes on with what you write.\n");
     if (!arguments.quiet && isatty(STDIN_FILENO))
