@@ -8,8 +8,9 @@
 //         exec.tile_dot per matmul -> the region's elementwise ops on tiles -> exec.tile_store
 //
 // so weights stream once per block of rows, a panel stays in cache while tiles of rows pass, and
-// one description yields the kernels for one row, for a few and for many. Where the target has a
-// matrix unit, many rows go another way (codegen/MatrixContraction.cpp) and few rows this one.
+// one description yields the kernels for one row, for a few and for many. Few rows may be prepared
+// in a finer form than many (DotStrategy::fine). Where the target has a matrix unit, many rows go
+// another way (codegen/MatrixContraction.cpp) and few rows this one.
 #include "codegen/Contraction.h"
 #include "codegen/ContractionKernel.h"
 #include "codegen/EmitSupport.h"
@@ -24,6 +25,8 @@ using namespace kiln::emit;
 static constexpr int64_t blockNumberBytes = 64;
 // Panels that are walked side by side, of all matmuls together, where registers allow.
 static constexpr int64_t panelsAtOnce = 4;
+// Rows for which vectors multiply finer activations in about the time that memory takes.
+static constexpr int64_t fewRows = 4;
 
 std::optional<std::string> kiln::refuseContraction(exec::KernelOp kernel, const Target &target,
                                                    const DotStrategy &dot) {
@@ -36,35 +39,52 @@ std::optional<std::string> kiln::refuseContraction(exec::KernelOp kernel, const 
 
 namespace {
 
+/// A way to multiply up to `most` rows of a block.
+struct RowsWay {
+  RowsWay(const DotStrategy &dot, const PanelLayout &layout, int64_t most)
+      : dot(dot), prepared(dot.rowKind, layout), most(most) {}
+  int64_t scratchBytes() const { return dot.scratchBytes + most * prepared.stride; }
+
+  const DotStrategy &dot;
+  PreparedRows prepared;
+  int64_t most;
+};
+
 class ContractionEmitter {
 public:
   ContractionEmitter(exec::KernelOp kernel, const Target &target, OpBuilder &builder,
                      const DotStrategy &dot, ContractionShape shape)
-      : k(kernel, target, builder, std::move(shape)), frame(k.frame), b(k.b), dot(dot),
-        prepared(dot.rowKind, k.layout) {}
+      : k(kernel, target, builder, std::move(shape)), frame(k.frame), b(k.b), dot(dot) {}
 
   KernelCode emitRowsOnly() {
     noBlockPrepared();
     int64_t block = k.target.rowBlock, panels = k.layout.panelCount();
-    forBlocks(i64(b, block), panels,
-              [&](Value first, Value count, Value number, Value from, Value to) {
-                emitRows(first, count, number, from, to);
-              });
-    return code(block, panels, dot.scratchBytes + block * prepared.stride);
+    RowsWay many(dot, k.layout, block), few(dotOfFew(), k.layout, fewRows);
+    auto emitWay = [&](const RowsWay &way) {
+      forBlocks(i64(b, block), panels,
+                [&](Value first, Value count, Value number, Value from, Value to) {
+                  emitRows(way, first, count, number, from, to);
+                });
+    };
+    if (&dot != &few.dot)
+      branch(b, atMost(k.resultRows(), few.most), [&] { emitWay(few); }, [&] { emitWay(many); });
+    else
+      emitWay(many);
+    return code(block, panels, std::max(many.scratchBytes(), few.scratchBytes()));
   }
 
   KernelCode emitWithMatrixUnit() {
     MatrixContraction matrix(k, address(b, frame.scratch(), blockNumberBytes));
     noBlockPrepared();
-    int64_t fewest = k.target.matrix->minimumRows, block = matrix.largestBlock();
+    int64_t block = matrix.largestBlock();
     Value rows = k.resultRows();
-    Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, rows, i64(b, fewest));
+    RowsWay few(dotOfFew(), k.layout, k.target.matrix->minimumRows - 1);
     auto emitFew = [&] {
       // All rows are one block; an item is the panels that a step of the matrix unit takes.
       int64_t panels = matrix.panelsPerItem();
       Value from = frame.mul(frame.begin(), i64(b, panels));
       Value to = frame.min(frame.mul(frame.end(), i64(b, panels)), i64(b, k.layout.panelCount()));
-      emitRows(i64(b, 0), rows, i64(b, 0), from, to);
+      emitRows(few, i64(b, 0), rows, i64(b, 0), from, to);
     };
     auto emitMany = [&] {
       k.target.matrix->begin(b, matrix.configuration());
@@ -75,9 +95,8 @@ public:
                 });
       k.target.matrix->end(b);
     };
-    branch(b, few, emitFew, emitMany);
-    return code(block, matrix.itemsPerBlock(),
-                std::max(dot.scratchBytes + (fewest - 1) * prepared.stride, matrix.scratchBytes()));
+    branch(b, atMost(rows, few.most), emitFew, emitMany);
+    return code(block, matrix.itemsPerBlock(), std::max(few.scratchBytes(), matrix.scratchBytes()));
   }
 
 private:
@@ -120,33 +139,44 @@ private:
     });
   }
 
-  void emitRows(Value firstRow, Value count, Value block, Value from, Value to) {
-    Value rows = address(b, frame.scratch(), blockNumberBytes + dot.scratchBytes);
+  const DotStrategy &dotOfFew() const {
+    return k.target.fineActivations && dot.fine ? *dot.fine : dot;
+  }
+
+  Value atMost(Value rows, int64_t most) {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, rows, i64(b, most));
+  }
+
+  void emitRows(const RowsWay &way, Value firstRow, Value count, Value block, Value from,
+                Value to) {
+    Value rows = address(b, frame.scratch(), blockNumberBytes + way.dot.scratchBytes);
     ifNotPrepared(block, [&] {
-      emitPrepareRows(frame, k.shape.rows, prepared, dot.unsignedWeights ? k.shape.format->zero : 0,
-                      firstRow, count, rows);
+      emitPrepareRows(frame, k.shape.rows, way.prepared,
+                      way.dot.unsignedWeights ? k.shape.format->zero : 0, firstRow, count, rows);
     });
     int64_t atOnce = std::max<int64_t>(1, panelsAtOnce / int64_t(k.shape.matmuls.size()));
     Value whole = frame.mul(frame.floorDiv(frame.sub(to, from), atOnce), i64(b, atOnce));
     Value rest = frame.add(from, whole);
     loop(b, from, rest, atOnce,
-         [&](Value panel) { emitPanels(rows, panel, atOnce, firstRow, count); });
+         [&](Value panel) { emitPanels(way, rows, panel, atOnce, firstRow, count); });
     if (atOnce > 1)
-      loop(b, rest, to, 1, [&](Value panel) { emitPanels(rows, panel, 1, firstRow, count); });
+      loop(b, rest, to, 1, [&](Value panel) { emitPanels(way, rows, panel, 1, firstRow, count); });
   }
 
   /// The columns of a few neighbouring panels for all rows of the block.
-  void emitPanels(Value rows, Value panel, int64_t panels, Value firstRow, Value count) {
+  void emitPanels(const RowsWay &way, Value rows, Value panel, int64_t panels, Value firstRow,
+                  Value count) {
     Value rowOfBlock = k.toIndex(firstRow);
-    k.forTiles(count, [&](Value tileRow, RankedTensorType type) {
+    k.forTiles(count, way.most, [&](Value tileRow, RankedTensorType type) {
       SmallVector<Value> addresses;
       for (int64_t i = 0; i < panels; ++i)
         for (graph::MatmulOp matmul : k.shape.matmuls)
           addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
       SmallVector<Type> types(addresses.size(), type);
-      auto dots = exec::TileDotOp::create(
-          b, types, rows, tileRow, address(b, frame.scratch(), blockNumberBytes), addresses,
-          k.shape.format->name, dot.name, k.shape.depth, /*ahead=*/panels * k.layout.panelBytes());
+      auto dots = exec::TileDotOp::create(b, types, rows, tileRow,
+                                          address(b, frame.scratch(), blockNumberBytes), addresses,
+                                          k.shape.format->name, way.dot.name, k.shape.depth,
+                                          /*ahead=*/panels * k.layout.panelBytes());
       Value row = arith::AddIOp::create(b, rowOfBlock, tileRow);
       for (int64_t i = 0; i < panels; ++i) {
         IRMapping tiles;
@@ -162,7 +192,6 @@ private:
   KernelFrame &frame;
   ImplicitLocOpBuilder &b;
   const DotStrategy &dot;
-  PreparedRows prepared;
 };
 
 } // namespace

@@ -21,9 +21,13 @@ Value ContractionKernel::panelAddress(graph::MatmulOp matmul, Value panel) {
 }
 
 void ContractionKernel::forTiles(
-    Value count, llvm::function_ref<void(Value tileRow, RankedTensorType type)> body) {
+    Value count, int64_t most,
+    llvm::function_ref<void(Value tileRow, RankedTensorType type)> body) {
   Value zero = arith::ConstantIndexOp::create(b, 0);
-  auto tileLoop = exec::TileLoopOp::create(b, zero, toIndex(count), target.rowTiles);
+  SmallVector<int64_t> heights;
+  llvm::copy_if(target.rowTiles, std::back_inserter(heights),
+                [&](int64_t height) { return height <= most; });
+  auto tileLoop = exec::TileLoopOp::create(b, zero, toIndex(count), heights);
   OpBuilder::InsertionGuard guard(b);
   Block *block = b.createBlock(&tileLoop.getBody(), {}, {b.getIndexType()}, {b.getLoc()});
   auto type =

@@ -19,13 +19,14 @@ PreparedRows::PreparedRows(RowKind kind, const PanelLayout &layout)
     : kind(kind), sumKind(SumKind::None), depth(layout.paddedDepth()), groups(depth / kGroup),
       sumGroup(std::min<int64_t>(kGroup, layout.getFormat().group)), scales(0), sums(0) {
   int64_t bytes = depth * 4;
-  if (kind == RowKind::Int8) {
+  if (kind != RowKind::F32) {
     sumKind = layout.getFormat().hasMin ? SumKind::Value : SumKind::Offset;
     scales = depth;
     sums = scales + groups * 4;
     bytes = sums + depth / sumGroup * 4;
   }
-  stride = llvm::alignTo(bytes, 64) + 64;
+  lower = llvm::alignTo(bytes, 64) + 64;
+  stride = kind == RowKind::Int15 ? 2 * lower : lower;
 }
 
 static SmallVector<Value> zeroAccumulators(ImplicitLocOpBuilder &b, int64_t count) {
@@ -174,6 +175,12 @@ const DotStrategy kiln::fmaDot = {"fma", RowKind::F32, false, acceptEverything, 
 
 // ---- Integers -------------------------------------------------------------------------------
 
+Value kiln::joinPlanes(ImplicitLocOpBuilder &b, Value upper, Value lower) {
+  Value bits =
+      splatConstant(b, cast<VectorType>(upper.getType()), llvm::Log2_64(PreparedRows::kUpperCode));
+  return arith::AddIOp::create(b, arith::ShLIOp::create(b, upper, bits), lower);
+}
+
 namespace {
 
 /// The loop of an integer dot product in registers of the target's width: a panel's 16 outputs are
@@ -181,10 +188,10 @@ namespace {
 /// or two codes are all that lives at a time.
 class GroupedIntegerDot {
 public:
-  GroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request, bool unsignedWeights,
-                    QuadDot dot)
-      : b(b), request(request), format(request.layout.getFormat()),
-        rows(RowKind::Int8, request.layout), unsignedWeights(unsignedWeights), dot(dot),
+  GroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request, RowKind kind,
+                    bool unsignedWeights, QuadDot dot)
+      : b(b), request(request), format(request.layout.getFormat()), rows(kind, request.layout),
+        planes(kind == RowKind::Int15 ? 2 : 1), unsignedWeights(unsignedWeights), dot(dot),
         width(std::min<int64_t>(lanes, request.vectorBits / 32)), parts(lanes / width),
         vectors(b, request.layout, width, request.lookUp, /*signedCodes=*/!unsignedWeights),
         intType(vectorOf(width, b.getI32Type())), f32Type(vectorOf(width, b.getF32Type())) {}
@@ -221,10 +228,16 @@ private:
         partial.push_back(unsignedWeights && rows.sumKind == SumKind::Offset
                               ? loadSplat(b, b.getI32Type(), sumOf(r, group, scaled), width)
                               : splatConstant(b, intType, 0));
+    SmallVector<Value> upper(planes > 1 ? partial.size() : 0, splatConstant(b, intType, 0));
     vectors.forQuads(panel, group, part, [&](int64_t quad, Value codes) {
-      addQuad(codes, group, quad,
-              MutableArrayRef(partial).slice(size_t(quad * scaleCount / 8 * count), size_t(count)));
+      size_t from = size_t(quad * scaleCount / 8 * count);
+      if (planes > 1)
+        addQuad(codes, group, quad, 0, MutableArrayRef(upper).slice(from, size_t(count)));
+      addQuad(codes, group, quad, planes > 1 ? rows.lower : 0,
+              MutableArrayRef(partial).slice(from, size_t(count)));
     });
+    for (auto [sum, high] : llvm::zip(partial, upper)) // nothing where there is one plane
+      sum = joinPlanes(b, high, sum);
     SmallVector<PanelVectors::Scales> scales;
     for (int64_t scaled = 0; scaled < scaleCount; ++scaled)
       scales.push_back(vectors.scales(panel, group, scaled, part));
@@ -257,11 +270,12 @@ private:
     sum = math::FmaOp::create(b, product, rowScale, sum);
   }
 
-  /// Adds the products of one code vector with each row's activations.
-  void addQuad(Value codes, Value group, int64_t quad, MutableArrayRef<Value> partial) {
+  /// Adds the products of one code vector with each row's activations, from one plane of them.
+  void addQuad(Value codes, Value group, int64_t quad, int64_t plane,
+               MutableArrayRef<Value> partial) {
     for (int64_t r = 0; r < request.rowCount; ++r)
-      partial[r] =
-          dot(b, partial[r], codes, load(b, b.getI32Type(), ofRow(r, group, 32, quad * 4), 4));
+      partial[r] = dot(b, partial[r], codes,
+                       load(b, b.getI32Type(), ofRow(r, group, 32, plane + quad * 4), 4));
   }
 
   /// Address of the sum of prepared row r for the i-th scale of a group.
@@ -292,6 +306,7 @@ private:
   const DotRequest &request;
   const Format &format;
   PreparedRows rows;
+  int64_t planes; // of activation codes
   bool unsignedWeights;
   QuadDot dot;
   int64_t width, parts; // i32 lanes of a register; registers of a panel's 16 outputs
@@ -303,6 +318,6 @@ private:
 } // namespace
 
 SmallVector<Value> kiln::emitGroupedIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request,
-                                               bool unsignedWeights, QuadDot dot) {
-  return GroupedIntegerDot(b, request, unsignedWeights, dot).emit();
+                                               RowKind kind, bool unsignedWeights, QuadDot dot) {
+  return GroupedIntegerDot(b, request, kind, unsignedWeights, dot).emit();
 }

@@ -16,6 +16,9 @@ struct Target;
 enum class RowKind {
   F32,  // [depth] f32
   Int8, // [depth] i8 codes, [groups] f32 scales, [sums] of 4 bytes: value = scale * code
+  // The same with codes of 15 bits, as two rows of bytes `lower` bytes apart: 128 * [depth] i8 and
+  // [depth] i8, the first -127 .. 127, the second -64 .. 63.
+  Int15,
 };
 
 /// What is kept of the sums of codes, one sum for each group of the weight.
@@ -36,8 +39,10 @@ struct PreparedRows {
   int64_t sumGroup; // elements of a sum: 16 or 32
   int64_t scales;   // byte offset of the scales
   int64_t sums;     // byte offset of the sums
+  int64_t lower;    // byte offset of the lower codes of Int15, half of the stride
   int64_t stride; // bytes from row to row; not a power of two, so that rows spread over cache sets
   static constexpr int64_t kGroup = 32;
+  static constexpr int64_t kUpperCode = 128; // what an upper code of Int15 counts
 };
 
 /// Dot products of `rowCount` prepared rows with the 16 rows of each of a few panels. The panels
@@ -76,6 +81,9 @@ struct DotStrategy {
   /// scheduler loads early. Limits the panels of a request to what stays in registers.
   int64_t registersPerSum = 4;
   int64_t scratchBytes = 0; // a multiple of 64
+  /// The same products of activations in a finer form, for few rows; null where this is as fine as
+  /// it gets.
+  const DotStrategy *fine = nullptr;
 };
 
 /// The same address, which the optimizer cannot know: what is read by it for one panel is then read
@@ -85,14 +93,19 @@ mlir::Value anotherName(mlir::ImplicitLocOpBuilder &b, mlir::Value pointer);
 /// Works on every target and for every format: weights are widened to f32, activations stay f32.
 extern const DotStrategy fmaDot;
 
+/// Sums of i32 of both planes of Int15 as one: for a group of 32 and weights' codes of 8 bits below
+/// 2^28, exact.
+mlir::Value joinPlanes(mlir::ImplicitLocOpBuilder &b, mlir::Value upper, mlir::Value lower);
+
 /// The skeleton of an integer dot product: for each group of 32 (or 16), `dot` adds the products of
 /// code vectors (a register of i32, four 8-bit codes of one output per lane) with activation quads
 /// (i32 scalars, four i8 codes) to a register of i32, exactly; the sum is scaled and added in f32,
-/// and so are the mins times the group's sum of activations.
+/// and so are the mins times the group's sum of activations. `kind` is Int8 or Int15; of the latter
+/// upper and lower codes are summed apart, and joined exactly.
 using QuadDot = mlir::Value (*)(mlir::ImplicitLocOpBuilder &b, mlir::Value sum, mlir::Value codes,
                                 mlir::Value activations);
 llvm::SmallVector<mlir::Value> emitGroupedIntegerDot(mlir::ImplicitLocOpBuilder &b,
-                                                     const DotRequest &request,
+                                                     const DotRequest &request, RowKind kind,
                                                      bool unsignedWeights, QuadDot dot);
 
 } // namespace kiln

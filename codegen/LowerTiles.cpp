@@ -99,6 +99,8 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
   if (!format)
     return op.emitOpError() << "unknown format '" << op.getFormat() << "'";
   for (const DotStrategy *dot : target.dots) {
+    if (dot->fine && dot->fine->name == op.getStrategy())
+      dot = dot->fine;
     if (dot->name != op.getStrategy())
       continue;
     PanelLayout layout(*format, lanes, op.getDepth());

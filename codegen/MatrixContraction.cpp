@@ -209,7 +209,7 @@ void MatrixContraction::finish(Value rowPair, Value firstRow, Value left, Value 
   Value row = k.toIndex(firstRow), base = sumsOf(rowPair);
   auto emitTiles = [&](ArrayRef<std::pair<graph::MatmulOp, int64_t>> sums, Value panel) {
     Value column = k.toIndex(frame.mul(panel, i64(b, MatrixUnit::kColumns)));
-    k.forTiles(count, [&](Value tileRow, RankedTensorType type) {
+    k.forTiles(count, pairRows, [&](Value tileRow, RankedTensorType type) {
       IRMapping tiles;
       for (auto [matmul, j] : sums)
         tiles.map(matmul.getResult(),

@@ -3,7 +3,7 @@
 // are masked, so padding may hold anything.
 //
 // Int8 rows follow the symmetric scheme of the weights: scale = max|x| / 127 over 32 elements,
-// code = round-to-nearest-even(x / scale).
+// code = round-to-nearest-even(x / scale). Int15 rows have codes 128 times as fine, in two bytes.
 #include "codegen/PrepareRows.h"
 #include "codegen/EmitSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -172,18 +172,26 @@ private:
     Value magnitude =
         arith::MaximumFOp::create(b, math::AbsFOp::create(b, low), math::AbsFOp::create(b, high));
     Value peak = vector::ReductionOp::create(b, vector::CombiningKind::MAXNUMF, magnitude);
-    Value scale = arith::MulFOp::create(b, peak, f32(b, 1.0 / 127));
+    bool fine = rows.kind == RowKind::Int15;
+    double largest = fine ? 127 * PreparedRows::kUpperCode : 127;
+    Value scale = arith::MulFOp::create(b, peak, f32(b, 1.0 / largest));
     Value positive = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, peak, f32(b, 0x1p-120));
-    Value inverse = arith::SelectOp::create(b, positive,
-                                            arith::DivFOp::create(b, f32(b, 127), peak), f32(b, 0));
+    Value inverse = arith::SelectOp::create(
+        b, positive, arith::DivFOp::create(b, f32(b, largest), peak), f32(b, 0));
     Value factor = broadcast(b, inverse, lanes);
     SmallVector<Value> codes;
     for (auto [half, x] : {std::pair<int64_t, Value>(0, low), {1, high}}) {
       Value rounded = math::RoundEvenOp::create(b, arith::MulFOp::create(b, x, factor));
       Value code = arith::FPToSIOp::create(b, vectorOf(lanes, b.getI32Type()), rounded);
-      Value bytes = arith::TruncIOp::create(b, vectorOf(lanes, b.getI8Type()), code);
-      store(b, bytes, address(b, destination, group, 32, half * lanes), lanes);
       codes.push_back(code);
+      Value upper = code;
+      if (fine) {
+        upper = upperCode(code);
+        Value joined = arith::ShLIOp::create(b, upper, sevenBits());
+        storeBytes(arith::SubIOp::create(b, code, joined), destination, group,
+                   rows.lower + half * lanes);
+      }
+      storeBytes(upper, destination, group, half * lanes);
     }
     store(b, scale, address(b, destination, group, 4, rows.scales), 4);
     if (rows.sumKind == SumKind::Offset && !zero)
@@ -196,6 +204,20 @@ private:
       store(b, keptSum(total, scale), address(b, destination, group, 4 * count, rows.sums + 4 * i),
             4);
     }
+  }
+
+  Value sevenBits() {
+    static_assert(PreparedRows::kUpperCode == 1 << 7);
+    return splatConstant(b, vectorOf(lanes, b.getI32Type()), 7);
+  }
+  /// The nearest multiple of 128 to a code, as what it is a multiple by.
+  Value upperCode(Value code) {
+    Value half = splatConstant(b, vectorOf(lanes, b.getI32Type()), 64);
+    return arith::ShRSIOp::create(b, arith::AddIOp::create(b, code, half), sevenBits());
+  }
+  void storeBytes(Value codes, Value destination, Value group, int64_t offset) {
+    Value bytes = arith::TruncIOp::create(b, vectorOf(lanes, b.getI8Type()), codes);
+    store(b, bytes, address(b, destination, group, 32, offset), lanes);
   }
 
   /// A sum of codes (i32) as SumKind says.

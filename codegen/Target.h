@@ -28,6 +28,9 @@ struct Target {
   int64_t vectorRegisters;                   // of that width
   llvm::SmallVector<int64_t> rowTiles;       // rows a contraction computes at once, descending to 1
   int64_t rowBlock; // rows whose activations are prepared in scratch before panels pass
+  /// Contractions of few rows (up to 4, or those that the matrix unit leaves) take activations in
+  /// the finer of two forms (DotStrategy::fine).
+  bool fineActivations = false;
   llvm::ArrayRef<const KernelEmitter *> kernels; // best first, the reference last
   llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
   const MatrixUnit *matrix = nullptr;            // for many rows; none on most

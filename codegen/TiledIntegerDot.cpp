@@ -32,16 +32,17 @@ namespace {
 
 class TiledIntegerDot {
 public:
-  TiledIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request, const ByteTiles &tiles)
-      : b(b), request(request), format(request.layout.getFormat()),
-        rows(RowKind::Int8, request.layout), tiles(tiles), expands(format.bits == 4),
+  TiledIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request, RowKind kind,
+                  const ByteTiles &tiles)
+      : b(b), request(request), format(request.layout.getFormat()), rows(kind, request.layout),
+        planes(kind == RowKind::Int15 ? 2 : 1), tiles(tiles), expands(format.bits == 4),
         intType(vectorOf(lanes, b.getI32Type())), f32Type(vectorOf(lanes, b.getF32Type())) {
-    assert(int64_t(request.panels.size()) <= mostPanels && request.rowCount <= 16);
+    assert(int64_t(request.panels.size()) <= mostPanels && planes * request.rowCount <= 16);
   }
 
   SmallVector<Value> emit() {
     size_t perPanel = size_t(request.rowCount);
-    tiles.begin(b, request.scratch, request.rowCount);
+    tiles.begin(b, request.scratch, planes * request.rowCount);
     if (expands)
       for (size_t p = 0; p < request.panels.size(); ++p)
         expand(p, i64(b, 0));
@@ -52,7 +53,7 @@ public:
     SmallVector<Value> sums =
         loop(b, i64(b, 0), i64(b, rows.groups), 1, initial, [&](Value group, ValueRange carried) {
           SmallVector<Value> next(carried);
-          tiles.load(b, ByteTiles::kFirstRows, address(b, request.rows, group, 32), rows.stride);
+          tiles.load(b, ByteTiles::kFirstRows, address(b, request.rows, group, 32), rows.lower);
           for (size_t p = 0; p < request.panels.size(); ++p)
             multiply(p, group);
           if (expands)
@@ -121,7 +122,10 @@ private:
     Value sums = turn(sumsOffset, sumsBytes, panel, group);
     for (auto [r, total] : llvm::enumerate(totals)) {
       Value row = address(b, rowsBase, group, 4, int64_t(r) * rows.stride);
-      Value sum = load(b, intType, address(b, sums, int64_t(r) * line), line);
+      auto plane = [&](int64_t i) {
+        return load(b, intType, address(b, sums, (int64_t(r) * planes + i) * line), line);
+      };
+      Value sum = planes == 1 ? plane(0) : joinPlanes(b, plane(0), plane(1));
       if (!expands) // codes are larger than what they stand for
         sum = arith::AddIOp::create(
             b, sum, loadSplat(b, b.getI32Type(), address(b, row, rows.sums), lanes));
@@ -135,6 +139,7 @@ private:
   const DotRequest &request;
   const Format &format;
   PreparedRows rows;
+  int64_t planes; // of activation codes: rows of a tile for each of the request's
   const ByteTiles &tiles;
   bool expands;
   VectorType intType, f32Type;
@@ -143,6 +148,6 @@ private:
 } // namespace
 
 SmallVector<Value> kiln::emitTiledIntegerDot(ImplicitLocOpBuilder &b, const DotRequest &request,
-                                             const ByteTiles &tiles) {
-  return TiledIntegerDot(b, request, tiles).emit();
+                                             RowKind kind, const ByteTiles &tiles) {
+  return TiledIntegerDot(b, request, kind, tiles).emit();
 }

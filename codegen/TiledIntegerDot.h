@@ -29,9 +29,9 @@ struct ByteTiles {
 /// Bytes of DotRequest::scratch that emitTiledIntegerDot writes.
 constexpr int64_t kTiledIntegerDotScratch = ByteTiles::kConfigBytes + 4 * (512 + 1024);
 
-/// As emitGroupedIntegerDot with unsigned weights, for at most 16 rows and two panels.
+/// As emitGroupedIntegerDot with unsigned weights, for at most 16 rows (8 of Int15) and two panels.
 llvm::SmallVector<mlir::Value> emitTiledIntegerDot(mlir::ImplicitLocOpBuilder &b,
-                                                   const DotRequest &request,
+                                                   const DotRequest &request, RowKind kind,
                                                    const ByteTiles &tiles);
 
 } // namespace kiln

@@ -195,7 +195,9 @@ llvm::Error Compilation::run() {
   codegen.onlyKernel = options.onlyKernel;
   for (const Target *target : targets) {
     stage("codegen " + target->name, double(images.size()) / double(targets.size()));
-    auto image = generateCode(*module, *target, codegen);
+    Target chosen = *target;
+    chosen.fineActivations = options.activations == "fine";
+    auto image = generateCode(*module, chosen, codegen);
     if (!image)
       return image.takeError();
     images.push_back(std::move(*image));

@@ -21,6 +21,9 @@ struct CompileOptions {
   /// Elements of the KV cache: "f32", "f16", "q8" (8-bit codes with a scale per position and head),
   /// or "auto": f32 where weights are not quantized, else f16.
   std::string kvCache = "auto";
+  /// How activations are rounded before they meet quantized weights at decode: "fast" (8 bits in
+  /// groups of 32) or "fine" (15 bits).
+  std::string activations = "fast";
   std::vector<std::string> overrides; // "glob=format": the format of matching weights
   int64_t contextLength = 0;          // 0: the model's own
   int64_t maxTokens = 512;            // of one call

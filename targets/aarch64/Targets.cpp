@@ -36,12 +36,22 @@ static std::optional<std::string> refuseSdot(const Format &format, const Target 
   return ("weights are " + format.name + ", not integers").str();
 }
 
+template <RowKind kind>
 static SmallVector<Value> emitSdot(ImplicitLocOpBuilder &b, const DotRequest &request) {
-  return emitGroupedIntegerDot(b, request, false, dotSdot);
+  return emitGroupedIntegerDot(b, request, kind, false, dotSdot);
 }
 
+static const DotStrategy sdotFine = {"sdot-fine", RowKind::Int15, false, refuseSdot,
+                                     emitSdot<RowKind::Int15>};
 extern const DotStrategy sdotDot;
-const DotStrategy sdotDot = {"sdot", RowKind::Int8, false, refuseSdot, emitSdot};
+const DotStrategy sdotDot = {"sdot",
+                             RowKind::Int8,
+                             false,
+                             refuseSdot,
+                             emitSdot<RowKind::Int8>,
+                             /*registersPerSum=*/4,
+                             /*scratchBytes=*/0,
+                             &sdotFine};
 
 // ---- tbl ------------------------------------------------------------------------------------
 

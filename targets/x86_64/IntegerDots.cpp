@@ -73,11 +73,21 @@ static std::optional<std::string> refuseVnni(const Format &format, const Target 
   return refuseFloats(format);
 }
 
+template <RowKind kind>
 static SmallVector<Value> emitVnni(ImplicitLocOpBuilder &b, const DotRequest &request) {
-  return emitGroupedIntegerDot(b, request, true, dotVnni);
+  return emitGroupedIntegerDot(b, request, kind, true, dotVnni);
 }
 
-const DotStrategy kiln::vpdpbusdDot = {"vpdpbusd", RowKind::Int8, true, refuseVnni, emitVnni};
+static const DotStrategy vpdpbusdFine = {"vpdpbusd-fine", RowKind::Int15, true, refuseVnni,
+                                         emitVnni<RowKind::Int15>};
+const DotStrategy kiln::vpdpbusdDot = {"vpdpbusd",
+                                       RowKind::Int8,
+                                       true,
+                                       refuseVnni,
+                                       emitVnni<RowKind::Int8>,
+                                       /*registersPerSum=*/4,
+                                       /*scratchBytes=*/0,
+                                       &vpdpbusdFine};
 
 // ---- Tiles of bytes --------------------------------------------------------------------------
 
@@ -92,19 +102,28 @@ static std::optional<std::string> refuseTiles(const Format &format, const Target
   return refuseVnni(format, target);
 }
 
+template <RowKind kind>
 static SmallVector<Value> emitTiles(ImplicitLocOpBuilder &b, const DotRequest &request) {
   if (request.rowCount < fewestTiledRows)
-    return emitVnni(b, request);
-  return emitTiledIntegerDot(b, request, amxBytes);
+    return emitVnni<kind>(b, request);
+  return emitTiledIntegerDot(b, request, kind, amxBytes);
 }
 
+static const DotStrategy amxInt8Fine = {"amx-int8-fine",
+                                        RowKind::Int15,
+                                        true,
+                                        refuseTiles,
+                                        emitTiles<RowKind::Int15>,
+                                        /*registersPerSum=*/2,
+                                        /*scratchBytes=*/kTiledIntegerDotScratch};
 const DotStrategy kiln::amxInt8Dot = {"amx-int8",
                                       RowKind::Int8,
                                       true,
                                       refuseTiles,
-                                      emitTiles,
+                                      emitTiles<RowKind::Int8>,
                                       /*registersPerSum=*/2,
-                                      /*scratchBytes=*/kTiledIntegerDotScratch};
+                                      /*scratchBytes=*/kTiledIntegerDotScratch,
+                                      &amxInt8Fine};
 
 // ---- vpmaddubsw -----------------------------------------------------------------------------
 
@@ -136,9 +155,15 @@ static std::optional<std::string> refuseMadd(const Format &format, const Target 
   return refuseFloats(format);
 }
 
+template <RowKind kind>
 static SmallVector<Value> emitMadd(ImplicitLocOpBuilder &b, const DotRequest &request) {
   bool split = request.layout.getFormat().largestCode() > 127;
-  return emitGroupedIntegerDot(b, request, true, split ? dotMadd<true> : dotMadd<false>);
+  return emitGroupedIntegerDot(b, request, kind, true, split ? dotMadd<true> : dotMadd<false>);
 }
 
-const DotStrategy kiln::pmaddubswDot = {"pmaddubsw", RowKind::Int8, true, refuseMadd, emitMadd};
+static const DotStrategy pmaddubswFine = {"pmaddubsw-fine", RowKind::Int15, true, refuseMadd,
+                                          emitMadd<RowKind::Int15>};
+const DotStrategy kiln::pmaddubswDot = {
+    "pmaddubsw",           RowKind::Int8, true, refuseMadd, emitMadd<RowKind::Int8>,
+    /*registersPerSum=*/4,
+    /*scratchBytes=*/0,    &pmaddubswFine};

@@ -135,6 +135,7 @@ public:
 
 private:
   void runCase(const ConformanceCase &kernel, const KernelEmitter &emitter);
+  void runFine(const ConformanceCase &kernel, const KernelEmitter &emitter);
   void fail(const ConformanceCase &kernel, const KernelEmitter &emitter, const std::string &why) {
     std::printf("FAILED %s, %s, %s: %s\n", target.name.c_str(), emitter.name.str().c_str(),
                 kernel.name.c_str(), why.c_str());
@@ -211,6 +212,32 @@ void TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
   ++tallies[emitter.name.str()].passed;
 }
 
+/// Few rows with activations in the finer form: as near to the reference as that promises.
+void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitter &emitter) {
+  Target fine = target;
+  fine.fineActivations = true;
+  TargetImage image(kernel, fine, emitter.name);
+  if (image.refused())
+    return;
+  if (!image.problem().empty())
+    return fail(kernel, emitter, "fine: " + image.problem());
+  for (int64_t rows : {1, 2, 4, 5, 9}) {
+    bool few = rows <= 4 || (target.matrix && emitter.name == "contraction-matrix");
+    Call found = kernel.call(rows);
+    if (!image.run(found))
+      return fail(kernel, emitter, "fine: " + image.problem());
+    std::string problem;
+    Call *wanted = reference(kernel, rows, problem);
+    if (!wanted)
+      return fail(kernel, emitter, problem);
+    std::string difference =
+        compare(found, *wanted, few ? kernel.roundingBound / 64 : kernel.roundingBound);
+    if (!difference.empty())
+      return fail(kernel, emitter, "fine, " + std::to_string(rows) + " rows: " + difference);
+  }
+  ++tallies[emitter.name.str()].passed;
+}
+
 int TargetConformance::run(llvm::StringRef part) {
   std::vector<ConformanceCase> cases = contractionCases();
   for (auto more : {lookupCases(), attentionCases()})
@@ -223,8 +250,11 @@ int TargetConformance::run(llvm::StringRef part) {
       continue;
     referenceImage.reset();
     referenceCalls.clear();
-    for (const KernelEmitter *emitter : emitters)
+    for (const KernelEmitter *emitter : emitters) {
       runCase(kernel, *emitter);
+      if (kernel.fineToo && emitter->name.starts_with("contraction-"))
+        runFine(kernel, *emitter);
+    }
   }
   int passed = 0, failed = 0;
   for (const auto &[name, tally] : tallies) {

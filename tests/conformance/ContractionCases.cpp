@@ -161,12 +161,14 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     if (format.kind == FormatKind::Integer && !format.isPlain()) {
       // Only how elements are stored is new.
       add(plain(format, odd), odd);
+      cases.back().fineToo = true;
       add(plain(format, Shape{35, 520}), Shape{35, 520});
       add(gated(format, even), even);
       continue;
     }
     add(plain(format, even), even);
     add(plain(format, odd), odd);
+    cases.back().fineToo = format.kind == FormatKind::Integer;
     add(plain(format, small), small);
     add(plain(format, deep), deep);
     add(biasAndResidual(format, odd), odd);

@@ -25,6 +25,7 @@ from cases_logits import prompt_ids
 from harness import case, cpu_has, expect, expect_equal
 
 ERROR_OF_DOT = 2.4 / (127 * math.sqrt(12))
+ERROR_OF_FINE_DOT = ERROR_OF_DOT / 128  # --activations fine: codes 128 times as fine
 ERROR_OF_TILES = math.sqrt(2) * 2**-7 / math.sqrt(12) / math.sqrt(3 / (2 * math.log(2)))
 TOKENS = 128  # whole tiles, so that no row is left over for the dot products
 STEPS = [0, 1, 5]  # tokens of a call; 0 is the whole prompt
@@ -66,6 +67,24 @@ def check_activation_rounding(tools, model, quant):
             print(f"{what}: relative RMS error {error:.3%} (allowed {allowed:.3%})")
             expect(error <= allowed, f"{what}: expected an error of at most {allowed:.3%}, found {error:.3%}")
             expect(error > 1e-6, f"{what}: the kernels under test round nothing: are they the reference's?")
+
+
+@case("quantization/stories-fine-activations")
+def fine_activations(tools):
+    config = json.loads((tools.model("stories") / "config.json").read_text(encoding="utf-8"))
+    ids = prompt_ids(32, config["vocab_size"])
+    for quant in ("q4", "q8"):
+        # Keys and values in f32: in f16 a small error may become one of a whole step.
+        flags = ["--quant", quant, "--kv-cache", "f32"]
+        reference = tools.logits(tools.compile("stories", *flags, "--only-kernel", "reference"), ids)
+        for target, needed in LEVELS.items():
+            if not cpu_has(*needed):
+                continue
+            artifact = tools.compile("stories", *flags, "--activations", "fine", "--target", target)
+            error = relative_rms_error(tools.logits(artifact, ids, "--chunk", 1), reference)
+            allowed = math.sqrt(4 * config["num_hidden_layers"] + 1) * ERROR_OF_FINE_DOT
+            print(f"{quant}, {target}: relative RMS error {error:.5%} (allowed {allowed:.5%})")
+            expect(error <= allowed, f"{quant}, {target}: expected an error of at most {allowed:.5%}, found {error:.5%}")
 
 
 @case("quantization/stories-activation-rounding")

@@ -12,7 +12,10 @@ token ids for each.
 
 llama.cpp rounds activations to 8 bits in blocks of 32 before it multiplies quantized weights, Kiln rounds otherwise,
 so the two differ by the sum of their roundings. `--peer-model` names the same weights expanded to F32 (llama-quantize
---allow-requantize MODEL.gguf FILE.gguf F32), with which llama.cpp rounds nothing: what is left is Kiln's own share.
+--allow-requantize MODEL.gguf FILE.gguf F32), with which llama.cpp rounds nothing: what is left is Kiln's own share;
+compile with `--compile-flag=--activations --compile-flag=fine` for the least of it. `--noise` compares llama.cpp with
+itself in the same way, the file's weights as they are and laid out anew (what llama-bench runs): how far two correct
+programs are apart that round activations alike.
 
 Needs the package `numpy`; exit status 77 without it.
 """
@@ -53,13 +56,13 @@ class Comparison:
     def __init__(self, args, work):
         self.args, self.work = args, work
         self.artifact = work / "model.kiln"
-        run(args.kiln, "compile", args.model, "-o", self.artifact, "--context", args.context, *args.compile_flag)
+        run(args.kiln, "compile", args.model, "--quiet", "-o", self.artifact, "--context", args.context, *args.compile_flag)
 
     def prompts(self):
         if self.args.ids:
             lines = self.args.ids.read_text(encoding="utf-8").splitlines()
             return [[int(word) for word in line.replace(",", " ").split()] for line in lines if line.strip()]
-        return [[int(word) for word in run(self.args.kiln, "tokenize", self.artifact, text).split()]
+        return [[int(word) for word in run(self.args.kiln, "tokenize", "--ids", self.artifact, text).split()]
                 for text in PROMPTS]
 
     def continuation(self, ids):
@@ -73,9 +76,10 @@ class Comparison:
             "--prompt-ids", ",".join(map(str, ids)))
         return np.load(file)
 
-    def peer_logits(self, ids):
+    def peer_logits(self, ids, model=None, weights=None):
         file = self.work / "peer.bin"
-        run(self.args.llama_logits, self.args.peer_model or self.args.model, self.args.weights, file, *ids)
+        run(self.args.llama_logits, model or self.args.peer_model or self.args.model, weights or self.args.weights,
+            file, *ids)
         return np.fromfile(file, "<f4").reshape(len(ids), -1)
 
 
@@ -88,6 +92,17 @@ def log_softmax(rows):
 def divergences(reference, found):
     p, q = log_softmax(reference), log_softmax(found)
     return (np.exp(p) * (p - q)).sum(axis=1)
+
+
+def compare_peer_with_itself(comparison, number, ids):
+    """As `compare`, of llama.cpp's two layouts of the weights over the text that Kiln makes."""
+    text = ids + comparison.continuation(ids)
+    plain, other = (comparison.peer_logits(text, comparison.args.model, weights) for weights in ("plain", "repacked"))
+    agreed = plain.argmax(axis=1) == other.argmax(axis=1)
+    kl = divergences(plain, other)
+    print(f"prompt {number:2}: llama.cpp with itself: mean KL {kl.mean():.2e}, {np.count_nonzero(~agreed)} choices differ",
+          flush=True)
+    return bool(agreed[len(ids) - 1:-1].all()), kl, agreed
 
 
 def compare(comparison, number, ids):
@@ -116,6 +131,7 @@ def main():
     parser.add_argument("--weights", choices=["plain", "repacked"], default="plain", help="how llama.cpp lays them out")
     parser.add_argument("--peer-model", type=pathlib.Path, help="what llama.cpp runs; default: the same file")
     parser.add_argument("--prompts", type=int, help="only so many")
+    parser.add_argument("--noise", action="store_true", help="compare llama.cpp with itself")
     parser.add_argument("--ids", type=pathlib.Path)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--context", type=int, default=512)
@@ -124,7 +140,8 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         comparison = Comparison(args, pathlib.Path(folder))
-        results = [compare(comparison, i + 1, ids) for i, ids in enumerate(comparison.prompts()[:args.prompts])]
+        way = compare_peer_with_itself if args.noise else compare
+        results = [way(comparison, i + 1, ids) for i, ids in enumerate(comparison.prompts()[:args.prompts])]
     equal = sum(same for same, _, _ in results)
     kl, agreed = np.concatenate([kl for _, kl, _ in results]), np.concatenate([agree for _, _, agree in results])
     result = {"prompts": len(results), "equal": equal, "mean_kl": float(kl.mean()), "max_kl": float(kl.max()),
