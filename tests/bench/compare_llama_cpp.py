@@ -218,7 +218,7 @@ def main():
     results = {"machine": facts, "entries": []}
     args.results.mkdir(parents=True, exist_ok=True)
     stem = args.results / f"{datetime.date.today()}-{slug(facts)}"
-    if args.models:
+    if args.models and not args.shapes:
         stem = stem.with_name(stem.name + "-models")
     work = [lambda s=shape, q=quant: bench.compare_shape(s, q) for shape in args.shapes for quant in args.quant]
     work += [lambda n=name: bench.compare_model(n) for name in args.models]
