@@ -15,14 +15,13 @@
 #include "codegen/ContractionKernel.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/MatrixContraction.h"
+#include "codegen/RowBlocks.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::emit;
 
-// Scratch begins with the number of the block whose rows are prepared in it.
-static constexpr int64_t blockNumberBytes = 64;
 // Panels that are walked side by side, of all matmuls together, where registers allow.
 static constexpr int64_t panelsAtOnce = 4;
 // Rows for which vectors multiply finer activations in about the time that memory takes.
@@ -54,17 +53,20 @@ class ContractionEmitter {
 public:
   ContractionEmitter(exec::KernelOp kernel, const Target &target, OpBuilder &builder,
                      const DotStrategy &dot, ContractionShape shape)
-      : k(kernel, target, builder, std::move(shape)), frame(k.frame), b(k.b), dot(dot) {}
+      : k(kernel, target, builder, std::move(shape)), frame(k.frame), b(k.b), blocks(frame),
+        dot(dot) {}
 
   KernelCode emitRowsOnly() {
-    noBlockPrepared();
+    blocks.begin();
     int64_t block = k.target.rowBlock, panels = k.layout.panelCount();
     RowsWay many(dot, k.layout, block), few(dotOfFew(), k.layout, fewRows);
     auto emitWay = [&](const RowsWay &way) {
-      forBlocks(i64(b, block), panels,
-                [&](Value first, Value count, Value number, Value from, Value to) {
-                  emitRows(way, first, count, number, from, to);
-                });
+      blocks.forEach(
+          k.resultRows(), i64(b, block), panels,
+          [&](Value first, Value count) { prepareRows(way, first, count); },
+          [&](Value first, Value count, Value from, Value to) {
+            emitRows(way, first, count, from, to);
+          });
     };
     if (&dot != &few.dot)
       branch(b, atMost(k.resultRows(), few.most), [&] { emitWay(few); }, [&] { emitWay(many); });
@@ -74,8 +76,8 @@ public:
   }
 
   KernelCode emitWithMatrixUnit() {
-    MatrixContraction matrix(k, address(b, frame.scratch(), blockNumberBytes));
-    noBlockPrepared();
+    MatrixContraction matrix(k, blocks.scratch());
+    blocks.begin();
     int64_t block = matrix.largestBlock();
     Value rows = k.resultRows();
     RowsWay few(dotOfFew(), k.layout, k.target.matrix->minimumRows - 1);
@@ -84,15 +86,18 @@ public:
       int64_t panels = matrix.panelsPerItem();
       Value from = frame.mul(frame.begin(), i64(b, panels));
       Value to = frame.min(frame.mul(frame.end(), i64(b, panels)), i64(b, k.layout.panelCount()));
-      emitRows(few, i64(b, 0), rows, i64(b, 0), from, to);
+      Value first = i64(b, 0);
+      blocks.ifNotPrepared(first, [&] { prepareRows(few, first, rows); });
+      emitRows(few, first, rows, from, to);
     };
     auto emitMany = [&] {
       k.target.matrix->begin(b, matrix.configuration());
-      forBlocks(matrix.rowsPerBlock(rows), matrix.itemsPerBlock(),
-                [&](Value first, Value count, Value number, Value from, Value to) {
-                  ifNotPrepared(number, [&] { matrix.prepare(first, count); });
-                  matrix.multiply(first, count, from, to);
-                });
+      blocks.forEach(
+          rows, matrix.rowsPerBlock(rows), matrix.itemsPerBlock(),
+          [&](Value first, Value count) { matrix.prepare(first, count); },
+          [&](Value first, Value count, Value from, Value to) {
+            matrix.multiply(first, count, from, to);
+          });
       k.target.matrix->end(b);
     };
     branch(b, atMost(rows, few.most), emitFew, emitMany);
@@ -104,39 +109,9 @@ private:
     auto map = [&](AffineExpr expr) {
       return AffineMap::get(0, k.kernel.getDims().size(), expr, b.getContext());
     };
-    AffineExpr blocks = k.resultRowsExpr().ceilDiv(rowsPerBlock);
-    return {map(blocks * itemsPerBlock),
-            map(getAffineConstantExpr(blockNumberBytes + scratchBytes, b.getContext()))};
-  }
-
-  /// The blocks of rows that the range touches, and which items of each: `body` gets the block's
-  /// first row, its rows, its number, and the items [from, to) within it.
-  void forBlocks(Value rowsPerBlock, int64_t items,
-                 llvm::function_ref<void(Value, Value, Value, Value, Value)> body) {
-    Value rows = k.resultRows();
-    Value firstBlock = frame.floorDiv(frame.begin(), items);
-    Value lastBlock = frame.ceilDiv(frame.end(), items);
-    loop(b, firstBlock, lastBlock, 1, [&](Value block) {
-      Value firstRow = frame.mul(block, rowsPerBlock);
-      Value count = frame.min(rowsPerBlock, frame.sub(rows, firstRow));
-      Value firstItem = frame.mul(block, i64(b, items));
-      Value from = frame.sub(frame.max(frame.begin(), firstItem), firstItem);
-      Value to = frame.sub(frame.min(frame.end(), frame.add(firstItem, i64(b, items))), firstItem);
-      body(firstRow, count, block, from, to);
-    });
-  }
-
-  /// A worker that comes back with another range of the launch finds its block still prepared.
-  void noBlockPrepared() {
-    Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, frame.range(), i64(b, 0));
-    branch(b, first, [&] { store(b, i64(b, -1), frame.scratch(), 8); });
-  }
-  void ifNotPrepared(Value block, llvm::function_ref<void()> prepare) {
-    Value known = load(b, b.getI64Type(), frame.scratch(), 8);
-    branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::ne, known, block), [&] {
-      prepare();
-      store(b, block, frame.scratch(), 8);
-    });
+    AffineExpr count = k.resultRowsExpr().ceilDiv(rowsPerBlock);
+    return {map(count * itemsPerBlock),
+            map(getAffineConstantExpr(RowBlocks::kNumberBytes + scratchBytes, b.getContext()))};
   }
 
   const DotStrategy &dotOfFew() const {
@@ -147,13 +122,17 @@ private:
     return arith::CmpIOp::create(b, arith::CmpIPredicate::sle, rows, i64(b, most));
   }
 
-  void emitRows(const RowsWay &way, Value firstRow, Value count, Value block, Value from,
-                Value to) {
-    Value rows = address(b, frame.scratch(), blockNumberBytes + way.dot.scratchBytes);
-    ifNotPrepared(block, [&] {
-      emitPrepareRows(frame, k.shape.rows, way.prepared,
-                      way.dot.unsignedWeights ? k.shape.format->zero : 0, firstRow, count, rows);
-    });
+  Value preparedRows(const RowsWay &way) {
+    return address(b, blocks.scratch(), way.dot.scratchBytes);
+  }
+  void prepareRows(const RowsWay &way, Value first, Value count) {
+    emitPrepareRows(frame, k.shape.rows, way.prepared,
+                    way.dot.unsignedWeights ? k.shape.format->zero : 0, first, count,
+                    preparedRows(way));
+  }
+
+  void emitRows(const RowsWay &way, Value firstRow, Value count, Value from, Value to) {
+    Value rows = preparedRows(way);
     int64_t atOnce = std::max<int64_t>(1, panelsAtOnce / int64_t(k.shape.matmuls.size()));
     Value whole = frame.mul(frame.floorDiv(frame.sub(to, from), atOnce), i64(b, atOnce));
     Value rest = frame.add(from, whole);
@@ -167,14 +146,13 @@ private:
   void emitPanels(const RowsWay &way, Value rows, Value panel, int64_t panels, Value firstRow,
                   Value count) {
     Value rowOfBlock = k.toIndex(firstRow);
-    k.forTiles(count, way.most, [&](Value tileRow, RankedTensorType type) {
+    forTiles(b, k.target, count, way.most, [&](Value tileRow, RankedTensorType type) {
       SmallVector<Value> addresses;
       for (int64_t i = 0; i < panels; ++i)
         for (graph::MatmulOp matmul : k.shape.matmuls)
           addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
       SmallVector<Type> types(addresses.size(), type);
-      auto dots = exec::TileDotOp::create(b, types, rows, tileRow,
-                                          address(b, frame.scratch(), blockNumberBytes), addresses,
+      auto dots = exec::TileDotOp::create(b, types, rows, tileRow, blocks.scratch(), addresses,
                                           k.shape.format->name, way.dot.name, k.shape.depth,
                                           /*ahead=*/panels * k.layout.panelBytes());
       Value row = arith::AddIOp::create(b, rowOfBlock, tileRow);
@@ -191,6 +169,7 @@ private:
   ContractionKernel k;
   KernelFrame &frame;
   ImplicitLocOpBuilder &b;
+  RowBlocks blocks;
   const DotStrategy &dot;
 };
 
@@ -207,13 +186,6 @@ FailureOr<KernelCode> kiln::emitContraction(exec::KernelOp kernel, const Target 
 
 // ---- With a matrix unit ---------------------------------------------------------------------
 
-static const DotStrategy *findDot(const ContractionShape &shape, const Target &target) {
-  for (const DotStrategy *dot : target.dots)
-    if (!dot->refuse(*shape.format, target))
-      return dot;
-  return nullptr;
-}
-
 const KernelEmitter &kiln::matrixContractionEmitter() {
   static constexpr KernelEmitter emitter = {
       "contraction-matrix",
@@ -222,7 +194,7 @@ const KernelEmitter &kiln::matrixContractionEmitter() {
         std::optional<ContractionShape> shape = ContractionShape::match(kernel, reason);
         if (!shape)
           return reason;
-        if (!findDot(*shape, target))
+        if (!findDot(*shape->format, target))
           return "no way to multiply few rows";
         return MatrixContraction::refuse(*shape, target);
       },
@@ -231,7 +203,7 @@ const KernelEmitter &kiln::matrixContractionEmitter() {
         std::optional<ContractionShape> shape = ContractionShape::match(kernel, reason);
         if (!shape)
           return kernel.emitOpError() << "has no contraction: " << reason;
-        const DotStrategy &dot = *findDot(*shape, target);
+        const DotStrategy &dot = *findDot(*shape->format, target);
         return ContractionEmitter(kernel, target, builder, dot, std::move(*shape))
             .emitWithMatrixUnit();
       }};

@@ -28,6 +28,9 @@ constexpr KernelEmitter contractionEmitter(llvm::StringLiteral name) {
 /// the first of the target's dots that takes the format.
 const KernelEmitter &matrixContractionEmitter();
 
+/// The entry of graph.experts_matmul (codegen/ExpertsContraction.cpp).
+const KernelEmitter &expertsContractionEmitter();
+
 } // namespace kiln
 
 #endif

@@ -20,22 +20,6 @@ Value ContractionKernel::panelAddress(graph::MatmulOp matmul, Value panel) {
   return address(b, frame.buffer(weight), panel, layout.panelBytes());
 }
 
-void ContractionKernel::forTiles(
-    Value count, int64_t most,
-    llvm::function_ref<void(Value tileRow, RankedTensorType type)> body) {
-  Value zero = arith::ConstantIndexOp::create(b, 0);
-  SmallVector<int64_t> heights;
-  llvm::copy_if(target.rowTiles, std::back_inserter(heights),
-                [&](int64_t height) { return height <= most; });
-  auto tileLoop = exec::TileLoopOp::create(b, zero, toIndex(count), heights);
-  OpBuilder::InsertionGuard guard(b);
-  Block *block = b.createBlock(&tileLoop.getBody(), {}, {b.getIndexType()}, {b.getLoc()});
-  auto type =
-      RankedTensorType::get({ShapedType::kDynamic, PanelLayout::kPanelRows}, b.getF32Type());
-  body(block->getArgument(0), type);
-  exec::TileYieldOp::create(b);
-}
-
 void ContractionKernel::emitEpilogue(IRMapping &tiles, RankedTensorType type, Value row,
                                      Value column) {
   auto loadOperand = [&](BlockArgument argument) -> Value {

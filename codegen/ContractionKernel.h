@@ -23,11 +23,6 @@ struct ContractionKernel {
   /// Address of a panel (i64) of the weight of one of the matmuls.
   mlir::Value panelAddress(graph::MatmulOp matmul, mlir::Value panel);
 
-  /// A loop over the tiles of `count` rows (i64), which are at most `most`; `body` gets the tile's
-  /// first row within the block (index) and the tiles' type.
-  void forTiles(mlir::Value count, int64_t most,
-                llvm::function_ref<void(mlir::Value tileRow, mlir::RankedTensorType type)> body);
-
   /// The elementwise ops and stores for one tile: `tiles` maps the matmuls' results to theirs; row
   /// and column (index) say where the tile lies in the results.
   void emitEpilogue(mlir::IRMapping &tiles, mlir::RankedTensorType type, mlir::Value row,

@@ -3,6 +3,7 @@
 // targets' integer strategies share.
 #include "codegen/DotStrategy.h"
 #include "codegen/EmitSupport.h"
+#include "codegen/Target.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -14,6 +15,13 @@ using namespace kiln;
 using namespace kiln::emit;
 
 static constexpr int64_t lanes = PanelLayout::kPanelRows;
+
+const DotStrategy *kiln::findDot(const Format &format, const Target &target) {
+  for (const DotStrategy *dot : target.dots)
+    if (!dot->refuse(format, target))
+      return dot;
+  return nullptr;
+}
 
 PreparedRows::PreparedRows(RowKind kind, const PanelLayout &layout)
     : kind(kind), sumKind(SumKind::None), depth(layout.paddedDepth()), groups(depth / kGroup),

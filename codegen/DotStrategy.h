@@ -86,6 +86,9 @@ struct DotStrategy {
   const DotStrategy *fine = nullptr;
 };
 
+/// The first of the target's dots that takes weights of the format; null where none does.
+const DotStrategy *findDot(const Format &format, const Target &target);
+
 /// The same address, which the optimizer cannot know: what is read by it for one panel is then read
 /// again for the next, as operands, instead of being kept in more registers than there are.
 mlir::Value anotherName(mlir::ImplicitLocOpBuilder &b, mlir::Value pointer);

@@ -15,6 +15,7 @@
 // of 32.
 #include "codegen/MatrixContraction.h"
 #include "codegen/EmitSupport.h"
+#include "codegen/RowBlocks.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -209,7 +210,7 @@ void MatrixContraction::finish(Value rowPair, Value firstRow, Value left, Value 
   Value row = k.toIndex(firstRow), base = sumsOf(rowPair);
   auto emitTiles = [&](ArrayRef<std::pair<graph::MatmulOp, int64_t>> sums, Value panel) {
     Value column = k.toIndex(frame.mul(panel, i64(b, MatrixUnit::kColumns)));
-    k.forTiles(count, pairRows, [&](Value tileRow, RankedTensorType type) {
+    forTiles(b, k.target, count, pairRows, [&](Value tileRow, RankedTensorType type) {
       IRMapping tiles;
       for (auto [matmul, j] : sums)
         tiles.map(matmul.getResult(),

@@ -250,11 +250,16 @@ static Value sourceRow(KernelFrame &frame, const RowSource &source, Value first,
 void kiln::emitPrepareRows(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
                            int64_t zero, Value first, Value count, Value destination) {
   ImplicitLocOpBuilder &b = frame.builder();
-  RowWriter writer(b, rows, source.columns, zero);
   loop(b, i64(b, 0), count, 1, [&](Value i) {
-    RowEmitter row(frame, source, sourceRow(frame, source, first, i));
-    writer.write(row, address(b, destination, i, rows.stride));
+    emitPrepareRow(frame, source, rows, zero, sourceRow(frame, source, first, i),
+                   address(b, destination, i, rows.stride));
   });
+}
+
+void kiln::emitPrepareRow(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
+                          int64_t zero, Value row, Value destination) {
+  RowEmitter emitter(frame, source, row);
+  RowWriter(frame.builder(), rows, source.columns, zero).write(emitter, destination);
 }
 
 void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,

@@ -30,6 +30,10 @@ struct RowSource {
 void emitPrepareRows(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
                      int64_t zero, mlir::Value first, mlir::Value count, mlir::Value destination);
 
+/// Prepares the one row whose columns begin at the address `row`.
+void emitPrepareRow(KernelFrame &frame, const RowSource &source, const PreparedRows &rows,
+                    int64_t zero, mlir::Value row, mlir::Value destination);
+
 /// Prepares them as left operands of a matrix unit instead: tiles [row tile][group][16][32] of
 /// bf16, `groups` of 32 columns each. Rows past `count` up to a multiple of 32 become zeros.
 void emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,

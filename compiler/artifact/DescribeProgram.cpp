@@ -297,9 +297,16 @@ static std::string describeOps(exec::KernelOp kernel) {
 /// Multiplications of the kernel's matmuls for one launch; null where it has none.
 static AffineExpr countMacs(exec::KernelOp kernel) {
   AffineExpr macs;
-  kernel.walk([&](graph::MatmulOp matmul) {
-    auto result = cast<RankedTensorType>(matmul.getResult().getType());
-    auto weight = cast<RankedTensorType>(matmul.getWeight().getType());
+  kernel.walk([&](Operation *op) {
+    int64_t perRow;
+    if (auto matmul = dyn_cast<graph::MatmulOp>(op))
+      perRow = cast<RankedTensorType>(matmul.getWeight().getType()).getNumElements();
+    else if (auto experts = dyn_cast<graph::ExpertsMatmulOp>(op))
+      perRow = cast<RankedTensorType>(experts.getWeight().getType()).getNumElements() /
+               int64_t(experts.getExperts()) * int64_t(experts.getUsed());
+    else
+      return;
+    auto result = cast<RankedTensorType>(op->getResult(0).getType());
     AffineExpr rows;
     if (FlatSymbolRefAttr symbol = graph::getRowSymbol(result)) {
       for (auto [i, name] : llvm::enumerate(kernel.getDims().getAsValueRange<StringAttr>()))
@@ -309,7 +316,7 @@ static AffineExpr countMacs(exec::KernelOp kernel) {
       rows = getAffineConstantExpr(result.getDimSize(0), kernel.getContext());
     }
     if (rows)
-      macs = macs ? macs + rows * weight.getNumElements() : rows * weight.getNumElements();
+      macs = macs ? macs + rows * perRow : rows * perRow;
   });
   return macs;
 }

@@ -164,6 +164,9 @@ Decomposition ExpertsMatmulOp::decompose(OpBuilder &builder) {
         Value k = linalg::IndexOp::create(t.b, 2);
         Value slot = arith::DivUIOp::create(t.b, column, t.index(outputs));
         Value number = tensor::ExtractOp::create(t.b, routes, ValueRange{row, slot});
+        // Logits that are no numbers give no expert's: the nearest is taken.
+        number = arith::MinNumFOp::create(t.b, arith::MaxNumFOp::create(t.b, number, t.f32(0)),
+                                          t.f32(double(getExperts() - 1)));
         Value expert = arith::IndexCastOp::create(
             t.b, t.b.getIndexType(), arith::FPToSIOp::create(t.b, t.b.getI32Type(), number));
         Value output = arith::RemUIOp::create(t.b, column, t.index(outputs));

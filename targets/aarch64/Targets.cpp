@@ -77,8 +77,9 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {
-      &attentionEmitter(), &contractionSdot, &contractionFma, &loopsEmitter(), &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionSdot,
+                                                 &contractionFma,     &expertsContractionEmitter(),
+                                                 &loopsEmitter(),     &referenceEmitter()};
   return kernels;
 }
 

@@ -18,10 +18,15 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {
-      &matrixAttentionEmitter(), &attentionEmitter(), &matrixContractionEmitter(),
-      &contractionVnni,          &contractionMadd,    &contractionFma,
-      &loopsEmitter(),           &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {&matrixAttentionEmitter(),
+                                                 &attentionEmitter(),
+                                                 &matrixContractionEmitter(),
+                                                 &contractionVnni,
+                                                 &contractionMadd,
+                                                 &contractionFma,
+                                                 &expertsContractionEmitter(),
+                                                 &loopsEmitter(),
+                                                 &referenceEmitter()};
   return kernels;
 }
 

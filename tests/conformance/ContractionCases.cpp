@@ -146,6 +146,37 @@ ConformanceCase head(const Format &format, const Shape &shape) {
       oneMatmul};
 }
 
+/// A few experts, one of which nobody chooses: the same columns for all of a row's, or their own.
+ConformanceCase experts(const Format &format, const Shape &shape, bool isShared) {
+  constexpr int64_t count = 5, used = 2;
+  PackedMatrix w(format.id, count * shape.outputs, shape.depth, 16);
+  int64_t columns = isShared ? shape.depth : used * shape.depth, results = used * shape.outputs;
+  int64_t in = paddedColumns(columns), out = paddedColumns(results);
+  return {isShared ? "experts_matmul, shared columns" : "experts_matmul, own columns",
+          block({{"x", rowsType(columns)}, {"r", rowsType(2 * used)}, {"w", w.type()}},
+                "%y = graph.experts_matmul %x, %r, %w {experts = 5 : i64, used = 2 : i64} : " +
+                    rowsType(columns) + ", " + rowsType(2 * used) + ", " + w.type() + " -> " +
+                    rowsType(results) + "\n" + yield("y", results)),
+          {in, 16, 0, out},
+          {"n"},
+          [=](int64_t rows) {
+            Call call;
+            Buffer<uint8_t> routes = emptyRows(rows, 16);
+            float *number = reinterpret_cast<float *>(routes.data());
+            for (int64_t row = 0; row < rows; ++row, number += 16) {
+              int64_t first = row * 7 % (count - 1);
+              number[0] = float(first);
+              number[1] = float((first + 1 + row % 2) % (count - 1));
+            }
+            call.buffers = {randomRows(rows, columns, 17), std::move(routes), w.bytes,
+                            emptyRows(rows, out)};
+            call.dims = {rows};
+            call.results = {{3, results, out}};
+            return call;
+          },
+          oneMatmul};
+}
+
 } // namespace
 
 std::vector<ConformanceCase> kiln::test::contractionCases() {
@@ -164,6 +195,7 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
       cases.back().fineToo = true;
       add(plain(format, Shape{35, 520}), Shape{35, 520});
       add(gated(format, even), even);
+      add(experts(format, Shape{48, 256}, false), Shape{48, 256});
       continue;
     }
     add(plain(format, even), even);
@@ -174,6 +206,9 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     add(biasAndResidual(format, odd), odd);
     add(gated(format, even), even);
     add(gated(format, odd), odd);
+    add(experts(format, even, false), even);
+    add(experts(format, Shape{80, 172}, true), Shape{80, 172});
+    cases.back().fineToo = format.kind == FormatKind::Integer;
     add(head(format, odd), odd);
     add(head(format, even), even);
   }

@@ -59,6 +59,13 @@ static bool isMatmul(const schema::Program &program, const schema::Step &step) {
          std::string::npos;
 }
 
+static double elementsOf(const schema::Weight &weight) {
+  double count = 1;
+  for (uint64_t extent : *weight.shape())
+    count *= double(extent);
+  return count;
+}
+
 /// Matrices only: norms and biases are vectors.
 static bool isMatrix(const schema::Weight &weight) {
   return weight.shape()->size() >= 2 && weight.shape()->Get(0) > 1;
@@ -85,11 +92,8 @@ static void readWeights(const schema::Program &program, const schema::Function &
         continue;
       const std::string format = weight->format()->str();
       costs.quantized |= format.rfind('q', 0) == 0;
-      double count = 1;
-      for (uint64_t extent : *weight->shape())
-        count *= double(extent);
       bytes += double(weight->size_bytes());
-      elements += count;
+      elements += elementsOf(*weight);
     }
   }
   costs.weightBits = elements ? bytes * 8 / elements : 0;
@@ -147,13 +151,19 @@ std::vector<StepCost> ProgramCosts::steps(const kiln_llm_info &info, uint64_t to
       const schema::Kernel *kernel = parsed.kernels()->Get(step->kernel());
       cost.kernel = int32_t(step->kernel());
       bool matmul = isMatmul(parsed, *step);
+      double macs = kernel->macs() ? double(evaluate(*kernel->macs(), dims)) : 0;
+      double elements = 0;
       for (const schema::Binding *binding : *step->bindings()) {
-        if (matmul && binding->space() == schema::Space_weight)
+        if (matmul && binding->space() == schema::Space_weight) {
           cost.weightBytes += uint64_t(evaluate(*binding->size_bytes(), dims));
+          elements += elementsOf(*parsed.weights()->Get(binding->index()));
+        }
         cost.readsCache |= binding->space() == schema::Space_state;
       }
-      if (kernel->macs())
-        cost.operations = 2 * double(evaluate(*kernel->macs(), dims));
+      // Of experts, few rows read only those that they are multiplied with.
+      if (macs > 0 && macs < elements / 2)
+        cost.weightBytes = uint64_t(double(cost.weightBytes) * macs / elements);
+      cost.operations = 2 * macs;
     }
     costs.push_back(cost);
   }
