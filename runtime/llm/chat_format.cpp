@@ -76,9 +76,12 @@ void put_integer_field(machine_t *m, const value_t &value, const spec_t &spec) {
     put_character(m, type);
   }
   uint32_t head = (uint32_t)(m->output_bytes - mark), count = 0;
-  do
-    digits[count++] = (type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef")[magnitude % base];
-  while (magnitude /= base);
+  const char *alphabet = type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+  do {
+    uint64_t digit = magnitude % base;
+    digits[count++] = alphabet[digit];
+    magnitude /= base;
+  } while (magnitude);
   for (int64_t i = count; i < spec.precision; ++i)
     put_character(m, '0');
   for (uint32_t i = 0; i < count / 2; ++i) {
