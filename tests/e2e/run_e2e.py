@@ -18,6 +18,7 @@ import cases_errors  # noqa: F401
 import cases_gguf  # noqa: F401
 import cases_install  # noqa: F401
 import cases_logits  # noqa: F401
+import cases_quality  # noqa: F401
 import cases_quantized  # noqa: F401
 import cases_real_models  # noqa: F401
 import cases_text  # noqa: F401

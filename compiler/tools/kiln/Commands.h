@@ -14,6 +14,7 @@ void addRunCommand(CLI::App &app, int &exitCode);
 void addBenchCommand(CLI::App &app, int &exitCode);
 void addEstimateCommand(CLI::App &app, int &exitCode);
 void addInspectCommand(CLI::App &app, int &exitCode);
+void addQualityCommand(CLI::App &app, int &exitCode);
 void addTargetsCommand(CLI::App &app, int &exitCode);
 void addTokenizeCommand(CLI::App &app, int &exitCode);
 

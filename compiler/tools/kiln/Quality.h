@@ -2,7 +2,7 @@
 #ifndef KILN_TOOLS_QUALITY_H
 #define KILN_TOOLS_QUALITY_H
 
-#include <cstdint>
+#include "compiler/tools/kiln/QualityStatistics.h"
 #include <functional>
 #include <string>
 
@@ -11,19 +11,24 @@ namespace kiln {
 struct QualityOptions {
   std::string model, reference; // artifacts; the reference may be empty
   std::string text;             // a file
-  uint32_t tokens;              // most tokens of the text to use
-  uint32_t threads;
+  uint32_t context = 0;         // tokens of a chunk; 0: 512, or what the models can hold
+  uint32_t chunks = 0;          // most chunks of the text to use; 0: all
+  uint32_t threads = 0;
 };
 
 struct QualityResult {
-  uint64_t tokens = 0; // predictions judged
-  double perplexity = 0, referencePerplexity = 0;
-  double meanKlDivergence = 0; // of the model from the reference, in nats
-  double top1Agreement = 0;    // share of predictions with the same most likely token
+  QualityStatistics statistics;
+  uint64_t tokens = 0; // of the whole text
+  uint32_t context = 0, chunks = 0;
+  bool beginTokens = false; // whether chunks begin with the begin token
+  double seconds = 0;       // evaluation alone
 };
 
-/// The text is cut into windows of the context's length, each begun anew; every token of a window
-/// but the first is predicted. False on failure, and `problem` says why.
+/// Perplexity as llama.cpp's llama-perplexity defines it: the text, without one newline at its end,
+/// is cut into chunks of `context` tokens, each evaluated on its own, and what is left at the end
+/// is not used; where the model's texts begin with a begin token, it takes the place of a chunk's
+/// first token; a chunk's tokens are judged from the one behind position context / 2, so that each
+/// is predicted from at least half a context. False on failure, and `problem` says why.
 bool measureQuality(const QualityOptions &options, const std::function<void(double)> &progress,
                     QualityResult &result, std::string &problem);
 

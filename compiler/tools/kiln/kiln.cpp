@@ -28,6 +28,7 @@ int main(int argc, char **argv) {
   addBenchCommand(app, exitCode);
   addEstimateCommand(app, exitCode);
   addInspectCommand(app, exitCode);
+  addQualityCommand(app, exitCode);
   addTargetsCommand(app, exitCode);
   addTokenizeCommand(app, exitCode);
   try {
