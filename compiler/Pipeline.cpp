@@ -8,6 +8,7 @@
 //                  into place
 #include "compiler/Pipeline.h"
 #include "compiler/GenerateCode.h"
+#include "compiler/artifact/Launcher.h"
 #include "compiler/chat/ChatTemplate.h"
 #include "compiler/import/ImportModel.h"
 #include "compiler/import/ModelFolder.h"
@@ -25,6 +26,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
+#include "llvm/TargetParser/Triple.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -72,6 +74,8 @@ public:
 
 private:
   llvm::Error findTargets();
+  llvm::Error findLauncher();
+  llvm::Error checkRunsAlone(bool hasTokenizer);
   llvm::Error runGraphPasses();
   void chooseQuantization();
   void stage(llvm::StringRef name, double done = 0) {
@@ -84,6 +88,7 @@ private:
   MLIRContext context;
   std::vector<std::string> problems;
   std::vector<const Target *> targets;
+  std::vector<uint8_t> launcher; // of an executable
   OwningOpRef<ModuleOp> module;
 };
 
@@ -100,6 +105,34 @@ llvm::Error Compilation::findTargets() {
   for (const Target *target : targets)
     report.targets.push_back(target->name);
   return llvm::Error::success();
+}
+
+/// Before the work begins: an executable has one launcher, for one kind of machine.
+llvm::Error Compilation::findLauncher() {
+  std::string architecture = llvm::Triple(targets.front()->triple).getArchName().str();
+  for (const Target *target : targets)
+    if (target->elfMachine != targets.front()->elfMachine)
+      return llvm::createStringError("--emit executable: expected targets of one architecture, "
+                                     "found " +
+                                     targets.front()->name + " and " + target->name);
+  auto found = readLauncher(options.launcherFolder, architecture, targets.front()->elfMachine);
+  if (!found)
+    return found.takeError();
+  launcher = std::move(*found);
+  return llvm::Error::success();
+}
+
+/// An executable continues texts and talks.
+llvm::Error Compilation::checkRunsAlone(bool hasTokenizer) {
+  llvm::StringRef lacks = !(*module)->hasAttr("graph.language_model") ? "does not generate text"
+                          : !hasTokenizer                             ? "has no tokenizer"
+                                                                      : "";
+  if (lacks.empty())
+    return llvm::Error::success();
+  return llvm::createStringError(options.model +
+                                 ": --emit executable is for language models; "
+                                 "this one " +
+                                 lacks);
 }
 
 void Compilation::chooseQuantization() {
@@ -163,6 +196,9 @@ llvm::Error Compilation::run() {
                                    ": known are auto, f32, f16, q8");
   if (llvm::Error error = findTargets())
     return error;
+  if (options.emit == Emit::Executable)
+    if (llvm::Error error = findLauncher())
+      return error;
   llvm::StringRef folder = llvm::sys::path::parent_path(options.output);
   if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
     return llvm::createStringError(options.output + ": there is no folder " + folder);
@@ -184,6 +220,9 @@ llvm::Error Compilation::run() {
   auto tokenizer = compileTokenizerOf(*place);
   if (!tokenizer)
     return tokenizer.takeError();
+  if (options.emit == Emit::Executable)
+    if (llvm::Error error = checkRunsAlone(tokenizer->has_value()))
+      return error;
   chooseQuantization();
 
   stage("passes");
@@ -210,6 +249,7 @@ llvm::Error Compilation::run() {
     write.chat = std::move(*chat);
   else
     report.warnings.push_back("no chat template: " + llvm::toString(chat.takeError()));
+  write.launcher = std::move(launcher);
   write.threads = options.threads;
   write.scales = options.plainScales ? ScaleChoice::AbsMax : ScaleChoice::Search;
   write.progress = [&](uint64_t done, uint64_t total, llvm::StringRef) {

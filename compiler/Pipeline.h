@@ -10,9 +10,14 @@
 
 namespace kiln {
 
+/// What the file is: an artifact for the runtime, or a program with the artifact inside.
+enum class Emit { Artifact, Executable };
+
 struct CompileOptions {
   std::string model;  // a Hugging Face folder
   std::string output; // the artifact to write
+  Emit emit = Emit::Artifact;
+  std::string launcherFolder; // where the programs are that executables begin with
   /// Names of targets/Targets.def or "host"; the artifact holds one code image for each.
   std::vector<std::string> targets = {"host"};
   /// "none" (weights as in the source), "q8", "q4", or "auto": q4 from 500 million parameters on,

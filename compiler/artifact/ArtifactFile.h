@@ -1,4 +1,5 @@
-// The container of a .kiln file, written to a temporary beside its place and renamed when complete.
+// The container of a .kiln file, or an executable with one inside, written to a temporary beside
+// its place and renamed when complete.
 #ifndef KILN_COMPILER_ARTIFACT_ARTIFACTFILE_H
 #define KILN_COMPILER_ARTIFACT_ARTIFACTFILE_H
 
@@ -23,10 +24,15 @@ public:
   ArtifactFile(const ArtifactFile &) = delete;
   ArtifactFile &operator=(const ArtifactFile &) = delete;
 
+  /// Makes the file an executable (kiln/executable.h): this program, then the artifact, then a
+  /// trailer; whoever may read the file may run it. Not after create().
+  void setLauncher(llvm::ArrayRef<uint8_t> program);
   /// Declares the next section and returns its index in the table. Not after create().
   unsigned addSection(kiln_section_kind kind, uint64_t size);
-  /// Bytes of the file with the sections declared so far.
+  /// Bytes of the artifact with the sections declared so far.
   uint64_t getTotalSize() const;
+  /// Bytes of the file: of the artifact, and what surrounds it in an executable.
+  uint64_t getFileSize() const;
 
   /// Creates the temporary.
   llvm::Error create();
@@ -38,8 +44,10 @@ public:
 private:
   struct Section;
   llvm::Error write(uint64_t offset, llvm::ArrayRef<uint8_t> bytes);
+  llvm::Error writeTrailer(const kiln_artifact_header &header);
 
   std::string path;
+  std::vector<uint8_t> launcher; // padded to where the artifact begins
   std::vector<std::unique_ptr<Section>> sections;
   std::optional<llvm::sys::fs::TempFile> temporary;
 };

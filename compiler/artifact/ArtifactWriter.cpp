@@ -89,6 +89,8 @@ llvm::Error kiln::writeArtifact(mlir::ModuleOp module, llvm::StringRef sourceFol
   }
 
   ArtifactFile file(outPath);
+  if (!options.launcher.empty())
+    file.setLauncher(options.launcher);
   report.programBytes = serializeProgram(program).size();
   unsigned programSection = file.addSection(KILN_SECTION_PROGRAM, report.programBytes);
   std::vector<unsigned> codeSections;
@@ -110,8 +112,9 @@ llvm::Error kiln::writeArtifact(mlir::ModuleOp module, llvm::StringRef sourceFol
     weightSection = file.addSection(KILN_SECTION_WEIGHTS, report.weightBytes);
   }
   report.totalBytes = file.getTotalSize();
+  report.fileBytes = file.getFileSize();
 
-  if (llvm::Error error = checkFreeSpace(outPath, report.totalBytes))
+  if (llvm::Error error = checkFreeSpace(outPath, report.fileBytes))
     return error;
   if (llvm::Error error = file.create())
     return error;

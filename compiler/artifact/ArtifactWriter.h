@@ -18,6 +18,7 @@ struct WriteOptions {
   unsigned threads = 0; // 0: as many as the machine runs at once
   ScaleChoice scales = ScaleChoice::Search;
   std::optional<std::vector<uint8_t>> chat; // a chat section
+  std::vector<uint8_t> launcher;            // the program of an executable; empty for an artifact
   /// Called as weights are written, from any thread, one call at a time: bytes of the weights
   /// section written and to write, and the weight that is being packed.
   std::function<void(uint64_t doneBytes, uint64_t totalBytes, llvm::StringRef weight)> progress;
@@ -29,6 +30,7 @@ struct WriteReport {
     uint64_t sizeBytes;
     double relativeRmsError; // against the source; 0 where exact
   };
+  uint64_t fileBytes = 0; // of the artifact, and the launcher and trailer of an executable
   uint64_t totalBytes = 0, programBytes = 0, codeBytes = 0, tokenizerBytes = 0, chatBytes = 0,
            weightBytes = 0;
   std::vector<Weight> weights;

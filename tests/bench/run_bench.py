@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Speed, memory and quality of the example model, or of any model folder, at each quantization.
+"""Speed and memory of the example model, or of any model folder, at each quantization.
 
 usage: run_bench.py --kiln build/release/bin/kiln --work build/bench [--model FOLDER] [--quant none,q8,q4]
 

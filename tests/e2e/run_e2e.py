@@ -15,6 +15,7 @@ import cases_artifact  # noqa: F401  the modules register their cases
 import cases_bench  # noqa: F401
 import cases_chat  # noqa: F401
 import cases_errors  # noqa: F401
+import cases_executable  # noqa: F401
 import cases_gguf  # noqa: F401
 import cases_install  # noqa: F401
 import cases_logits  # noqa: F401

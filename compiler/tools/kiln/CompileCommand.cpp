@@ -1,7 +1,9 @@
-// kiln compile: from a model's folder to an artifact.
+// kiln compile: from a model to an artifact, or to an executable with the artifact inside.
 #include "compiler/Pipeline.h"
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/tools/kiln/Progress.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 #include <nlohmann/json.hpp>
 
 using namespace kiln;
@@ -35,6 +37,7 @@ static void printReport(const CompileArguments &arguments, const CompileReport &
                                    {"targets", report.targets},
                                    {"quant", report.quant},
                                    {"parameters", report.parameters},
+                                   {"file_bytes", written.fileBytes},
                                    {"total_bytes", written.totalBytes},
                                    {"weight_bytes", written.weightBytes},
                                    {"code_bytes", written.codeBytes},
@@ -53,18 +56,31 @@ static void printReport(const CompileArguments &arguments, const CompileReport &
     return;
   for (const std::string &warning : report.warnings)
     std::fprintf(stderr, "kiln: warning: %s\n", warning.c_str());
+  std::string launcher;
+  if (written.fileBytes != written.totalBytes)
+    launcher = " + launcher " + formatBytes(written.fileBytes - written.totalBytes);
   std::fprintf(stderr,
-               "%s: %s = weights %s + code %s + tokenizer %s + program %s\n"
+               "%s: %s = weights %s + code %s + tokenizer %s + program %s%s\n"
                "%.1f M parameters at %s for %s, %.1f s, peak memory %s\n",
-               arguments.options.output.c_str(), formatBytes(written.totalBytes).c_str(),
+               arguments.options.output.c_str(), formatBytes(written.fileBytes).c_str(),
                formatBytes(written.weightBytes).c_str(), formatBytes(written.codeBytes).c_str(),
                formatBytes(written.tokenizerBytes).c_str(),
-               formatBytes(written.programBytes).c_str(), double(report.parameters) / 1e6,
-               report.quant.c_str(), joined(report.targets).c_str(), seconds,
-               formatBytes(peakResidentBytes()).c_str());
+               formatBytes(written.programBytes).c_str(), launcher.c_str(),
+               double(report.parameters) / 1e6, report.quant.c_str(),
+               joined(report.targets).c_str(), seconds, formatBytes(peakResidentBytes()).c_str());
   if (!worstName.empty())
     std::fprintf(stderr, "largest relative RMS error of a weight: %.4f (%s)\n", worst,
                  worstName.c_str());
+}
+
+/// The folder of launchers, which has its place beside the program `kiln`.
+static std::string launcherFolder() {
+  std::string program =
+      llvm::sys::fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&launcherFolder));
+  llvm::SmallString<256> folder(llvm::sys::path::parent_path(program));
+  llvm::sys::path::append(folder, KILN_LAUNCHER_PLACE);
+  llvm::sys::path::remove_dots(folder, /*remove_dot_dot=*/true);
+  return std::string(folder);
 }
 
 static int compile(CompileArguments &arguments) {
@@ -73,6 +89,7 @@ static int compile(CompileArguments &arguments) {
   arguments.options.progress = [&](llvm::StringRef stage, double done) {
     progress.update(stage.str(), done);
   };
+  arguments.options.launcherFolder = launcherFolder();
   CompileReport report;
   if (llvm::Error error = compileModel(arguments.options, report)) {
     progress.abandon();
@@ -88,8 +105,16 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   auto arguments = std::make_shared<CompileArguments>();
   CompileOptions &o = arguments->options;
   CLI::App *command = app.add_subcommand("compile", "Compile a model into an artifact");
-  command->add_option("model", o.model, "Hugging Face folder")->required();
-  command->add_option("-o,--output", o.output, "The artifact to write")->required();
+  command->add_option("model", o.model, "Hugging Face folder, or GGUF file")->required();
+  command->add_option("-o,--output", o.output, "The file to write")->required();
+  command
+      ->add_option("--emit", o.emit,
+                   "artifact; or executable: artifact and runtime in one file that runs by "
+                   "itself (default: artifact)")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, Emit>{{"artifact", Emit::Artifact},
+                                                              {"executable", Emit::Executable}})
+              .description("{artifact,executable}"));
   command->add_option("--target", o.targets, "Targets, comma-separated (see kiln targets)")
       ->delimiter(',')
       ->capture_default_str();
@@ -116,10 +141,10 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("--dump-after-each", o.dumpFolder, "Write the IR after every stage there");
   command->add_flag("--quiet", arguments->quiet, "No progress, no report");
   command->add_flag("--json", arguments->json, "Report as JSON on stdout");
-  setExamples(
-      *command,
-      "  kiln compile path/to/model -o model.kiln\n"
-      "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
-      "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n");
+  setExamples(*command,
+              "  kiln compile path/to/model -o model.kiln\n"
+              "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
+              "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n"
+              "  kiln compile model.gguf -o chat --emit executable && ./chat\n");
   command->callback([arguments, &exitCode] { exitCode = compile(*arguments); });
 }
