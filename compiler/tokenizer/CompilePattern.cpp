@@ -1,18 +1,20 @@
-//===- CompilePattern.cpp - Turns a pattern into a table -------------------===//
+//===- CompilePattern.cpp - Turns a pattern into tables --------------------===//
 //
 // Tokenizers depend on which of several alternatives a backtracking matcher takes: the first that
 // succeeds, not the longest. The pattern becomes a nondeterministic program whose threads are
 // ordered by preference (Pike's machine), and subset construction over *ordered* lists of threads
 // gives a deterministic automaton with exactly those answers: when a thread matches, the threads
 // after it are cut. Epsilon steps are taken when the next code point's class is known, so that
-// lookahead for one code point, `(?!\S)`, costs nothing at run time. See R. Cox, "Regular
-// Expression Matching: the Virtual Machine Approach".
+// lookahead for one code point, `(?!\S)`, costs nothing at run time; other assertions are automata
+// of their own, whose answers are part of what is known. See R. Cox, "Regular Expression Matching:
+// the Virtual Machine Approach".
 //
 //===----------------------------------------------------------------------===//
 
-#include "compiler/tokenizer/Pattern.h"
+#include "compiler/tokenizer/PatternProgram.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Twine.h"
 
 #include <algorithm>
 #include <map>
@@ -23,97 +25,11 @@ using llvm::Expected;
 
 namespace {
 
-constexpr size_t maxInstructions = 20000;
 constexpr size_t maxStates = 8192;
+constexpr size_t maxTransitions = 1u << 21;
 constexpr size_t maxClasses = 255;
-constexpr size_t maxSets = 1024;
 /// Bounds the time that a hostile pattern can take, in elementary steps.
 constexpr uint64_t maxWork = 50'000'000;
-
-struct Instruction {
-  enum Kind { Consume, LookAhead, NegativeLookAhead, Fork, Match } kind;
-  uint32_t set = 0;    // Consume and lookahead: index of the set
-  uint32_t first = 0;  // the continuation; the preferred one of a Fork
-  uint32_t second = 0; // Fork
-};
-
-struct Program {
-  std::vector<Instruction> code;
-  std::vector<CodePointSet> sets;
-  bool overflow = false;
-
-  uint32_t add(Instruction instruction) {
-    if (code.size() >= maxInstructions) {
-      overflow = true;
-      return 0;
-    }
-    code.push_back(instruction);
-    return static_cast<uint32_t>(code.size() - 1);
-  }
-
-  uint32_t setIndex(const CodePointSet &set) {
-    auto it = llvm::find(sets, set);
-    if (it != sets.end())
-      return static_cast<uint32_t>(it - sets.begin());
-    if (sets.size() == maxSets) {
-      overflow = true;
-      return 0;
-    }
-    sets.push_back(set);
-    return static_cast<uint32_t>(sets.size() - 1);
-  }
-
-  /// Writes code for `node` that goes on at `next`; returns where it begins.
-  uint32_t emit(const PatternNode &node, uint32_t next) {
-    if (overflow)
-      return 0;
-    switch (node.kind) {
-    case PatternNode::Empty:
-      return next;
-    case PatternNode::Set:
-      return add({Instruction::Consume, setIndex(node.set), next, 0});
-    case PatternNode::LookAhead:
-      return add({Instruction::LookAhead, setIndex(node.set), next, 0});
-    case PatternNode::NegativeLookAhead:
-      return add({Instruction::NegativeLookAhead, setIndex(node.set), next, 0});
-    case PatternNode::Concat:
-      for (const PatternNode &child : llvm::reverse(node.children))
-        next = emit(child, next);
-      return next;
-    case PatternNode::Alternate: {
-      uint32_t start = emit(node.children.back(), next);
-      for (const PatternNode &child : llvm::reverse(llvm::drop_end(node.children)))
-        start = fork(emit(child, next), start, true);
-      return start;
-    }
-    case PatternNode::Repeat: {
-      const PatternNode &child = node.children.front();
-      uint32_t start = next;
-      if (node.maximum == PatternNode::unbounded) {
-        uint32_t loop = fork(0, 0, true);
-        uint32_t body = emit(child, loop);
-        if (overflow)
-          return 0;
-        code[loop].first = node.greedy ? body : next;
-        code[loop].second = node.greedy ? next : body;
-        start = loop;
-      } else {
-        for (uint32_t i = node.minimum; i < node.maximum && !overflow; ++i)
-          start = fork(emit(child, start), next, node.greedy);
-      }
-      for (uint32_t i = 0; i < node.minimum && !overflow; ++i)
-        start = emit(child, start);
-      return start;
-    }
-    }
-    return next;
-  }
-
-private:
-  uint32_t fork(uint32_t body, uint32_t exit, bool greedy) {
-    return add({Instruction::Fork, 0, greedy ? body : exit, greedy ? exit : body});
-  }
-};
 
 /// Code points that no set of the program tells apart share a class.
 struct Classes {
@@ -122,7 +38,7 @@ struct Classes {
   std::vector<std::vector<bool>> members; // [class][set]
 };
 
-bool partition(const Program &program, Classes &result) {
+bool partition(const PatternProgram &program, Classes &result) {
   std::vector<uint32_t> starts = {0};
   for (const CodePointSet &set : program.sets)
     for (auto [first, last] : set.getRanges()) {
@@ -152,18 +68,26 @@ bool partition(const Program &program, Classes &result) {
   return true;
 }
 
-/// Follows forks and lookahead from the threads of a state, most preferred first, knowing the class
-/// of the next code point (or that there is none).
+/// What is known at a place: the class of the next code point (null at the end) and the assertions.
+struct Place {
+  const std::vector<bool> *members;
+  uint32_t bits;
+};
+
+/// Follows forks and assertions from the threads of a state, most preferred first.
 class Closure {
 public:
-  Closure(const Program &program) : program(program), seen(program.code.size()) {}
+  Closure(const PatternProgram &program, uint64_t &work)
+      : program(program), seen(program.code.size()), work(work) {}
 
-  /// The threads that may consume, up to the first that matches.
-  bool run(llvm::ArrayRef<uint32_t> threads, const std::vector<bool> *members,
+  /// The threads that may consume, up to the first that matches or, with `all`, all of them; whether
+  /// one matches.
+  bool run(llvm::ArrayRef<uint32_t> threads, Place place, bool all,
            std::vector<uint32_t> &consuming) {
     seen.assign(seen.size(), false);
     work += seen.size() / 64 + 1;
     consuming.clear();
+    bool matched = false;
     std::vector<uint32_t> stack;
     for (uint32_t thread : threads) {
       stack.push_back(thread);
@@ -175,116 +99,176 @@ public:
         seen[at] = true;
         ++work;
         const Instruction &instruction = program.code[at];
-        bool inSet = members && instruction.kind != Instruction::Fork &&
-                     instruction.kind != Instruction::Match && (*members)[instruction.set];
+        auto inSet = [&] { return place.members && (*place.members)[instruction.operand]; };
+        auto bit = [&] { return (place.bits >> instruction.operand & 1) != 0; };
+        bool goesOn = false;
         switch (instruction.kind) {
         case Instruction::Match:
-          return true;
+          if (!all)
+            return true;
+          matched = true;
+          break;
         case Instruction::Fork:
           stack.push_back(instruction.second);
-          stack.push_back(instruction.first);
+          goesOn = true;
           break;
         case Instruction::LookAhead:
-          if (inSet)
-            stack.push_back(instruction.first);
+          goesOn = inSet();
           break;
         case Instruction::NegativeLookAhead:
-          if (!inSet)
-            stack.push_back(instruction.first);
+          goesOn = !inSet();
+          break;
+        case Instruction::Bit:
+          goesOn = bit();
+          break;
+        case Instruction::NegativeBit:
+          goesOn = !bit();
           break;
         case Instruction::Consume:
-          if (inSet)
+          if (inSet())
             consuming.push_back(instruction.first);
           break;
         }
+        if (goesOn)
+          stack.push_back(instruction.first);
       }
     }
-    return false;
+    return matched;
   }
 
-  uint64_t work = 0;
-
 private:
-  const Program &program;
+  const PatternProgram &program;
   std::vector<bool> seen;
+  uint64_t &work;
 };
 
-} // namespace
+/// Subset construction over the programs of one pattern.
+class TableBuilder {
+public:
+  TableBuilder(const PatternProgram &program, const Classes &classes)
+      : program(program), classes(classes), closure(program, work) {}
 
-Expected<Automaton> kiln::tokenizer::compilePattern(const PatternNode &pattern) {
-  Program program;
-  uint32_t match = program.add({Instruction::Match});
-  uint32_t entry = program.emit(pattern, match);
-  if (program.overflow)
-    return llvm::createStringError("the pattern needs more than " + llvm::Twine(maxInstructions) +
-                                   " instructions or " + llvm::Twine(maxSets) + " classes");
-  Classes classes;
-  if (!partition(program, classes))
-    return llvm::createStringError("the pattern tells apart more than " + llvm::Twine(maxClasses) +
-                                   " classes of characters");
+  /// The table of what begins at `entry` and sees the first `bitCount` assertions. `everywhere`:
+  /// whether a match that may have begun anywhere ends here, for assertions.
+  Expected<std::vector<uint16_t>> build(uint32_t entry, size_t bitCount, bool everywhere);
 
-  Automaton automaton;
-  automaton.classCount = static_cast<uint32_t>(classes.members.size());
-  automaton.classes = makePagedTable<uint8_t>(classes.starts, classes.classes);
+private:
+  const PatternProgram &program;
+  const Classes &classes;
+  uint64_t work = 0;
+  Closure closure;
+};
 
+Expected<std::vector<uint16_t>> TableBuilder::build(uint32_t entry, size_t bitCount,
+                                                    bool everywhere) {
   // State 0 has no threads; state 1 is the start.
   std::vector<std::vector<uint32_t>> states = {{}, {entry}};
   std::map<std::vector<uint32_t>, uint16_t> known = {{states[0], 0}, {states[1], 1}};
-  Closure closure(program);
+  std::vector<uint16_t> transitions;
+  size_t classCount = classes.members.size(), columns = (classCount + 1) << bitCount;
   for (size_t state = 0; state < states.size(); ++state) {
-    for (uint32_t c = 0; c <= automaton.classCount; ++c) {
-      const std::vector<bool> *members = c < automaton.classCount ? &classes.members[c] : nullptr;
+    for (size_t column = 0; column < columns; ++column) {
+      size_t c = column >> bitCount;
+      Place place = {c < classCount ? &classes.members[c] : nullptr,
+                     static_cast<uint32_t>(column & ((size_t(1) << bitCount) - 1))};
       std::vector<uint32_t> threads, target;
-      bool matched = closure.run(states[state], members, threads);
-      closure.work += threads.size() * threads.size() / 8;
-      if (closure.work > maxWork)
+      bool matched = closure.run(states[state], place, everywhere, threads);
+      work += threads.size() * threads.size() / 8;
+      if (work > maxWork)
         return llvm::createStringError("the pattern is too complex");
-      if (matched && state == Automaton::startState)
-        return llvm::createStringError("the pattern can match an empty text");
+      if (everywhere)
+        threads.push_back(entry);
       for (uint32_t thread : threads)
         if (!llvm::is_contained(target, thread))
           target.push_back(thread);
       auto [it, inserted] = known.try_emplace(target, static_cast<uint16_t>(states.size()));
       if (inserted) {
-        if (states.size() == maxStates)
+        if (states.size() == maxStates || states.size() * columns > maxTransitions)
           return llvm::createStringError("the pattern needs more than " + llvm::Twine(maxStates) +
-                                         " states");
+                                         " states or " + llvm::Twine(maxTransitions) +
+                                         " transitions");
         states.push_back(target);
       }
-      automaton.transitions.push_back(it->second | (matched ? Automaton::matchBit : 0));
+      transitions.push_back(it->second | (matched ? Automaton::matchBit : 0));
     }
   }
+  return transitions;
+}
+
+/// The classes of a program, the tables of its assertions and of the pattern itself.
+Expected<Automaton> buildAutomaton(const PatternProgram &program, bool everywhere) {
+  Classes classes;
+  if (!partition(program, classes))
+    return llvm::createStringError("the pattern tells apart more than " + llvm::Twine(maxClasses) +
+                                   " classes of characters");
+  Automaton automaton;
+  automaton.classCount = static_cast<uint32_t>(classes.members.size());
+  automaton.classes = makePagedTable<uint8_t>(classes.starts, classes.classes);
+  TableBuilder builder(program, classes);
+  for (auto [index, assertion] : llvm::enumerate(program.assertions)) {
+    auto table = builder.build(assertion.entry, index, true);
+    if (!table)
+      return table.takeError();
+    automaton.assertions.push_back({assertion.backward, std::move(*table)});
+  }
+  auto table = builder.build(program.entry, program.assertions.size(), everywhere);
+  if (!table)
+    return table.takeError();
+  automaton.transitions = std::move(*table);
   return automaton;
 }
 
-size_t Automaton::match(llvm::StringRef text, size_t position) const {
-  size_t end = llvm::StringRef::npos;
-  uint32_t state = startState;
-  while (true) {
-    size_t here = position;
-    uint32_t c = position < text.size() ? classes[decodeUtf8(text, position)] : classCount;
-    uint16_t transition = transitions[state * (classCount + 1) + c];
-    if (transition & matchBit)
-      end = here;
-    state = transition & ~matchBit;
-    if (state == 0)
-      return end;
-  }
-}
-
-std::string Automaton::replaceAll(llvm::StringRef text, llvm::StringRef replacement,
-                                  size_t maxBytes) const {
-  std::string result;
-  for (size_t position = 0; position < text.size() && result.size() <= maxBytes;) {
-    size_t end = match(text, position);
-    if (end != llvm::StringRef::npos) {
-      result += replacement;
-      position = end;
+/// Whether a search can go through any amount of text, find no match, and go through it again from
+/// the next place: whether there is a cycle that steps from the start lead to without a match.
+bool canFailLate(const Automaton &automaton) {
+  size_t columns = (automaton.classCount + 1) << automaton.assertions.size();
+  enum Mark : uint8_t { New, Open, Done };
+  std::vector<Mark> marks(automaton.transitions.size() / columns, New);
+  struct Visit {
+    size_t state, column;
+  };
+  std::vector<Visit> path = {{Automaton::startState, 0}};
+  marks[Automaton::startState] = Open;
+  while (!path.empty()) {
+    Visit &visit = path.back();
+    if (visit.column == columns) {
+      marks[visit.state] = Done;
+      path.pop_back();
       continue;
     }
-    size_t start = position;
-    decodeUtf8(text, position);
-    result += text.slice(start, position);
+    uint16_t target = automaton.transitions[visit.state * columns + visit.column++];
+    if (target == 0 || (target & Automaton::matchBit) || marks[target] == Done)
+      continue;
+    if (marks[target] == Open)
+      return true;
+    marks[target] = Open;
+    path.push_back({target, 0});
   }
-  return result;
+  return false;
+}
+
+} // namespace
+
+Expected<Automaton> kiln::tokenizer::compilePattern(const PatternNode &pattern) {
+  Expected<PatternProgram> program = PatternProgram::write(pattern, /*mirrored=*/false);
+  if (!program)
+    return program.takeError();
+  Expected<Automaton> automaton = buildAutomaton(*program, /*everywhere=*/false);
+  if (!automaton)
+    return automaton;
+  size_t columns = (automaton->classCount + 1) << automaton->assertions.size();
+  for (size_t column = 0; column < columns; ++column)
+    if (automaton->transitions[Automaton::startState * columns + column] & Automaton::matchBit)
+      return llvm::createStringError("the pattern can match an empty text");
+  if (!canFailLate(*automaton))
+    return automaton;
+  // Without, where it gets too large, a hostile text takes longer.
+  auto mirrored = PatternProgram::write(pattern, /*mirrored=*/true);
+  auto starts = mirrored ? buildAutomaton(*mirrored, /*everywhere=*/true)
+                         : Expected<Automaton>(mirrored.takeError());
+  if (starts)
+    automaton->starts = std::make_shared<const Automaton>(std::move(*starts));
+  else
+    llvm::consumeError(starts.takeError());
+  return automaton;
 }

@@ -194,7 +194,7 @@ private:
       const SentencePiece &piece = model.pieces[id];
       double score = piece.score;
       if (piece.type == PieceType::UserDefined) // it wins against any other way
-        score = static_cast<float>(static_cast<double>(piece.text.size() * highest) - 0.1);
+        score = static_cast<double>(piece.text.size() * highest) - 0.1;
       tables.scores.push_back(score);
       if (piece.text.empty() ||
           (piece.type != PieceType::Normal && piece.type != PieceType::UserDefined))

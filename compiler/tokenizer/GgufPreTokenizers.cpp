@@ -85,7 +85,7 @@ const GgufPreTokenizer preTokenizers[] = {
     {{"starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      {digit, gpt2}},
     {{"command-r"}, {digit, gpt2}, false, false, /*composed=*/true},
-    {{"falcon"}, {R"([\p{P}$+<=>^~|`]+)", gpt2, "[0-9][0-9][0-9]"}},
+    {{"falcon"}, {gpt2, "[0-9][0-9][0-9]"}, false, false, false, /*punctuation=*/true},
     {{"deepseek-llm"},
      {"[\r\n]", deepseekLetters, "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", chinese, R"(\p{N}+)"}},
     {{"deepseek-coder"}, {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", chinese, digit}},

@@ -16,7 +16,8 @@ struct GgufPreTokenizer {
   std::vector<llvm::StringRef> patterns; // each splits the pieces of the one before, isolated
   bool ignoreMerges = false;
   bool addBos = false;
-  bool composed = false; // the text is brought into NFC
+  bool composed = false;    // the text is brought into NFC
+  bool punctuation = false; // runs of punctuation are split off before the patterns
 };
 
 /// None where the name is not known.

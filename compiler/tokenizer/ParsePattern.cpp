@@ -1,8 +1,8 @@
 //===- ParsePattern.cpp - Reads the regular expressions of tokenizers ------===//
 //
 // A recursive-descent parser of the part of Oniguruma's Ruby syntax that tokenizer.json files use.
-// It refuses by name what an automaton with one code point of lookahead cannot do (back references,
-// lookbehind, anchors but `$`), so that a pattern is either exact or an error.
+// It refuses by name what automata cannot do (back references, atomic groups), so that a pattern is
+// either exact or an error.
 //
 //===----------------------------------------------------------------------===//
 
@@ -56,6 +56,7 @@ private:
   Expected<PatternNode> parseSequence(unsigned depth, bool ignoreCase);
   Expected<PatternNode> parseAtom(unsigned depth, bool ignoreCase);
   Expected<PatternNode> parseGroup(unsigned depth, bool ignoreCase);
+  std::optional<PatternNode> parseAnchor();
   Error parseQuantifier(PatternNode &atom);
   static PatternNode makePossessive(PatternNode repeat);
   Expected<CodePointSet> parseClass(bool ignoreCase, unsigned depth = 0);
@@ -104,16 +105,18 @@ Expected<PatternNode> PatternParser::parseSequence(unsigned depth, bool ignoreCa
       return error;
     node.children.push_back(std::move(*atom));
   }
+  if (node.children.size() == 1)
+    return PatternNode(std::move(node.children.front()));
   return node;
 }
 
 Expected<PatternNode> PatternParser::parseGroup(unsigned depth, bool ignoreCase) {
   // The opening parenthesis is behind us.
-  PatternNode::Kind lookAhead = PatternNode::Empty;
-  if (accept("?=")) {
-    lookAhead = PatternNode::LookAhead;
-  } else if (accept("?!")) {
-    lookAhead = PatternNode::NegativeLookAhead;
+  PatternNode assertion;
+  if (accept("?=") || accept("?!") || accept("?<=") || accept("?<!")) {
+    assertion.kind = PatternNode::Assertion;
+    assertion.behind = pattern[position - 2] == '<';
+    assertion.negative = pattern[position - 1] == '!';
   } else if (accept("?i:")) {
     ignoreCase = true;
   } else if (accept("?-i:")) {
@@ -126,16 +129,39 @@ Expected<PatternNode> PatternParser::parseGroup(unsigned depth, bool ignoreCase)
     return node;
   if (!accept(")"))
     return failure("missing ')'");
-  if (lookAhead == PatternNode::Empty)
+  if (!assertion.isAssertion())
     return node;
-  PatternNode *inner = &*node;
-  while (inner->kind == PatternNode::Concat && inner->children.size() == 1)
-    inner = &inner->children.front();
-  if (inner->kind != PatternNode::Set)
-    return failure("lookahead for more than one character is not supported");
-  PatternNode result = setPattern(std::move(inner->set));
-  result.kind = lookAhead;
-  return result;
+  if (node->kind == PatternNode::Set)
+    return besidePattern(std::move(node->set), assertion.behind, assertion.negative);
+  assertion.children.push_back(std::move(*node));
+  return assertion;
+}
+
+/// `^ $ \A \z \b \B`, where one of them is next.
+std::optional<PatternNode> PatternParser::parseAnchor() {
+  constexpr bool behind = true, ahead = false, negative = true;
+  const CodePointSet any(0, lastCodePoint), lineFeed('\n', '\n');
+  auto both = [](PatternNode a, PatternNode b) {
+    return listPattern(PatternNode::Concat, {std::move(a), std::move(b)});
+  };
+  PatternNode begin = besidePattern(any, behind, negative);
+  if (accept("$")) // the end of a line: at the end, or before a line feed
+    return besidePattern(lineFeed.complement(), ahead, negative);
+  if (accept("^")) // at the beginning, or after a line feed that is not the last character
+    return listPattern(PatternNode::Alternate,
+                       {begin, both(besidePattern(lineFeed, behind, false),
+                                    besidePattern(any, ahead, false))});
+  if (accept("\\A"))
+    return begin;
+  if (accept("\\z"))
+    return besidePattern(any, ahead, negative);
+  bool boundary = accept("\\b");
+  if (!boundary && !accept("\\B"))
+    return std::nullopt;
+  auto words = [&](bool before, bool after) {
+    return both(besidePattern(wordSet(), behind, !before), besidePattern(wordSet(), ahead, !after));
+  };
+  return listPattern(PatternNode::Alternate, {words(true, !boundary), words(false, boundary)});
 }
 
 Expected<PatternNode> PatternParser::parseAtom(unsigned depth, bool ignoreCase) {
@@ -149,12 +175,9 @@ Expected<PatternNode> PatternParser::parseAtom(unsigned depth, bool ignoreCase) 
   }
   if (accept("."))
     return setPattern(CodePointSet('\n', '\n').complement());
-  if (accept("$")) { // the end of a line: at the end, or before a line feed
-    PatternNode end = setPattern(CodePointSet('\n', '\n').complement());
-    end.kind = PatternNode::NegativeLookAhead;
-    return end;
-  }
-  if (StringRef("*+?{^").contains(peek()))
+  if (std::optional<PatternNode> anchor = parseAnchor())
+    return *anchor;
+  if (StringRef("*+?{").contains(peek()))
     return failure(Twine("unexpected '") + pattern.substr(position, 1) + "'");
   CodePointSet set;
   if (accept("\\")) {
@@ -173,7 +196,7 @@ Expected<PatternNode> PatternParser::parseAtom(unsigned depth, bool ignoreCase) 
 }
 
 Error PatternParser::parseQuantifier(PatternNode &atom) {
-  bool quantified = false;
+  bool quantified = false, wasInterval = false;
   while (true) {
     uint32_t minimum = 0, maximum = PatternNode::unbounded;
     bool interval = false;
@@ -202,9 +225,10 @@ Error PatternParser::parseQuantifier(PatternNode &atom) {
     } else {
       return Error::success();
     }
-    if (quantified)
+    if (quantified && !wasInterval)
       return failure("a quantifier of a quantifier is not supported");
     quantified = true;
+    wasInterval = interval;
     bool greedy = true, possessive = false;
     if (accept("?"))
       greedy = false;
@@ -212,8 +236,8 @@ Error PatternParser::parseQuantifier(PatternNode &atom) {
       possessive = true;
     if (interval && !greedy && maximum == minimum)
       return failure("'{n}?' is not supported");
-    if (atom.kind == PatternNode::LookAhead || atom.kind == PatternNode::NegativeLookAhead)
-      return failure("a repeated lookahead is not supported");
+    if (atom.isAssertion())
+      return failure("a repeated assertion is not supported");
     if (possessive && atom.kind != PatternNode::Set)
       return failure("a possessive quantifier of more than one character is not supported");
     PatternNode repeat;
@@ -229,8 +253,7 @@ Error PatternParser::parseQuantifier(PatternNode &atom) {
 /// What takes all it can of a set, and gives nothing back, ends where no more of the set follows:
 /// S++ is S+(?!S), S?+ is (?:S|(?!S)).
 PatternNode PatternParser::makePossessive(PatternNode repeat) {
-  PatternNode end = repeat.children.front(), result;
-  end.kind = PatternNode::NegativeLookAhead;
+  PatternNode end = besidePattern(repeat.children.front().set, false, true), result;
   if (repeat.maximum == PatternNode::unbounded) {
     result.kind = PatternNode::Concat;
     result.children = {std::move(repeat), std::move(end)};
@@ -449,6 +472,33 @@ PatternNode kiln::tokenizer::setPattern(CodePointSet set) {
   node.kind = PatternNode::Set;
   node.set = std::move(set);
   return node;
+}
+
+PatternNode kiln::tokenizer::besidePattern(CodePointSet set, bool behind, bool negative) {
+  PatternNode node = setPattern(std::move(set));
+  node.kind = PatternNode::LookAhead;
+  if (behind) {
+    node.kind = PatternNode::Assertion;
+    node.behind = true;
+    node.children = {setPattern(std::move(node.set))};
+    node.set = {};
+  }
+  node.negative = negative;
+  return node;
+}
+
+PatternNode kiln::tokenizer::betweenPlaces(PatternNode assertion) {
+  PatternNode any = setPattern(CodePointSet(0, lastCodePoint)), denied = std::move(assertion);
+  denied.negative = !denied.negative;
+  return listPattern(
+      PatternNode::Concat,
+      {any, repeatPattern(listPattern(PatternNode::Concat, {std::move(denied), any}), 0)});
+}
+
+bool PatternNode::operator==(const PatternNode &other) const {
+  return kind == other.kind && set == other.set && children == other.children &&
+         negative == other.negative && behind == other.behind && minimum == other.minimum &&
+         maximum == other.maximum && greedy == other.greedy;
 }
 
 PatternNode kiln::tokenizer::repeatPattern(PatternNode child, uint32_t minimum, uint32_t maximum) {

@@ -214,6 +214,8 @@ private:
     auto report = [&](const Twine &text) { problems.add(text); };
     if (preTokenizer->composed)
       addNormalize(NormalizationForm::NFC, tables.normalizer);
+    if (preTokenizer->punctuation)
+      addPunctuationSplit(report, TextStep::Contiguous, tables.preTokenizer);
     for (StringRef pattern : preTokenizer->patterns)
       addSplit(report, pattern, TextStep::Isolated, tables.preTokenizer);
     tables.byteLevel = tables.decoder.byteLevel = true;
@@ -253,7 +255,8 @@ private:
     for (size_t index = 0; index < texts.size(); ++index) {
       StringRef text = texts[index];
       bool begins = text.consume_front(space);
-      bool continues = !begins && types[index] == PieceType::Normal && !text.starts_with("[");
+      bool bracketed = text.size() > 2 && text.starts_with("[") && text.ends_with("]");
+      bool continues = !begins && types[index] == PieceType::Normal && !bracketed;
       spelled.push_back((continues ? "##" : "") + text.str());
       if (text.empty() || types[index] != PieceType::Normal)
         continue;

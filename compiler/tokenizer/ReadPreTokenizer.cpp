@@ -86,7 +86,7 @@ void readPreTokenizerStep(const JsonObject &object, TokenizerTables &tables) {
   } else if (type == "Punctuation") {
     std::optional<TextStep::Behavior> behavior = readBehavior(object, "Isolated");
     if (behavior)
-      addSplit(object, R"([\p{P}$+<=>^`|~])", *behavior, steps);
+      addPunctuationSplit(object, *behavior, steps);
   } else if (type == "WhitespaceSplit") {
     addSplit(object, R"(\s)", TextStep::Removed, steps);
   } else if (type == "Whitespace") {

@@ -20,6 +20,11 @@ void kiln::tokenizer::addPattern(const Problem &problem, TextStep step, Expected
                                  Steps &steps) {
   if (!node)
     return problem(llvm::toString(node.takeError()));
+  if (step.kind == TextStep::Split && node->isAssertion() && !step.invert) {
+    // A match without length is no piece, but what it parts are two.
+    step.behavior = TextStep::Isolated;
+    node = betweenPlaces(std::move(*node));
+  }
   Expected<Automaton> automaton = compilePattern(*node);
   if (!automaton)
     return problem(llvm::toString(automaton.takeError()));
@@ -129,6 +134,14 @@ void kiln::tokenizer::addBertPreTokenizer(const Problem &problem, Steps &steps) 
              steps);
 }
 
+void kiln::tokenizer::addPunctuationSplit(const Problem &problem, TextStep::Behavior behavior,
+                                          Steps &steps) {
+  TextStep step;
+  step.kind = TextStep::Split;
+  step.behavior = behavior;
+  addPattern(problem, step, setPattern(unicodeProperty("BertPunctuation")), steps);
+}
+
 void kiln::tokenizer::addWordSplit(const Problem &problem, Steps &steps) {
   TextStep step;
   step.kind = TextStep::Split;
@@ -195,7 +208,7 @@ static std::string rewrite(const Rewriting &rewriting, StringRef text) {
   for (size_t at = 0; at < text.size();) {
     size_t stop = at;
     if (rewriting.clusters)
-      stop = rewriting.clusterAutomaton.match(text, at);
+      stop = rewriting.clusterAutomaton.match(text, at, {});
     if (stop == at || stop == StringRef::npos) {
       stop = at;
       decodeUtf8(text, stop);

@@ -51,6 +51,7 @@ private:
       problem = text.str();
   }
 
+  Offset<schema::Automaton> writeAutomaton(const Automaton &automaton);
   uint32_t addAutomaton(const Automaton &automaton);
   uint32_t addTrie(const std::map<std::string, uint32_t> &strings);
   uint32_t addMap(const CharacterMap &map);
@@ -63,6 +64,7 @@ private:
 
   const TokenizerTables &tables;
   flatbuffers::FlatBufferBuilder builder;
+  uint32_t version = 2;
   std::vector<Offset<schema::Automaton>> automata;
   std::vector<Offset<schema::Trie>> tries;
   std::vector<Offset<schema::CharacterMap>> maps;
@@ -139,12 +141,29 @@ std::vector<uint64_t> mergeTable(const TokenizerTables &tables) {
   return slots;
 }
 
-uint32_t TableWriter::addAutomaton(const Automaton &automaton) {
+Offset<schema::Automaton> TableWriter::writeAutomaton(const Automaton &automaton) {
+  Table<schema::Assertion> assertions;
+  if (!automaton.assertions.empty()) {
+    std::vector<Offset<schema::Assertion>> list;
+    for (const Automaton::Assertion &assertion : automaton.assertions)
+      list.push_back(schema::CreateAssertion(builder, assertion.backward,
+                                             builder.CreateVector(assertion.transitions)));
+    assertions = builder.CreateVector(list);
+  }
+  Offset<schema::Automaton> starts;
+  if (automaton.starts)
+    starts = writeAutomaton(*automaton.starts);
   auto pages = builder.CreateVector(automaton.classes.pages);
   auto blocks = builder.CreateVector(automaton.classes.blocks);
   auto transitions = builder.CreateVector(automaton.transitions);
-  return append(automata,
-                schema::CreateAutomaton(builder, automaton.classCount, pages, blocks, transitions));
+  return schema::CreateAutomaton(builder, automaton.classCount, pages, blocks, transitions,
+                                 assertions, starts);
+}
+
+uint32_t TableWriter::addAutomaton(const Automaton &automaton) {
+  if (!automaton.assertions.empty())
+    version = 3;
+  return append(automata, writeAutomaton(automaton));
 }
 
 uint32_t TableWriter::addTrie(const std::map<std::string, uint32_t> &strings) {
@@ -313,7 +332,7 @@ llvm::Expected<std::vector<uint8_t>> TableWriter::write() {
   auto suffix = builder.CreateVector(tables.suffix);
 
   schema::TokenizerBuilder root(builder);
-  root.add_version(2);
+  root.add_version(version);
   root.add_automata(automataVector);
   root.add_tries(triesVector);
   root.add_maps(mapsVector);

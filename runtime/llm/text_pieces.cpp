@@ -3,6 +3,7 @@
 
 #include "llm/text_pieces.h"
 
+#include "llm/pattern_search.h"
 #include "llm/utf8.h"
 
 #include <string.h>
@@ -174,21 +175,20 @@ struct splitter_t {
 
 bool split_piece(const text_step_t &step, const uint8_t *text, const piece_t &piece,
                  piece_sink_t sink) {
-  const automaton_t &automaton = *static_cast<const automaton_t *>(step.table);
+  pattern_search_t search;
   splitter_t splitter = {step, piece, sink, {}, false, false};
-  uint32_t gap = piece.begin;
-  for (uint32_t at = piece.begin; at < piece.end;) {
-    uint32_t stop = automaton_match(automaton, text, at, piece.end);
-    if (stop == 0) {
-      uint32_t code_point;
-      at += utf8_read(text + at, piece.end - at, &code_point);
-      continue;
-    }
-    if ((gap < at && !splitter.add(gap, at, false)) || !splitter.add(at, stop, true))
-      return false;
+  bool done = search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin,
+                           piece.end);
+  uint32_t gap = piece.begin, at = piece.begin, stop;
+  while (done && at < piece.end) {
+    done = search.next(&at, &stop);
+    if (!done || stop == 0)
+      break;
+    done = (gap == at || splitter.add(gap, at, false)) && splitter.add(at, stop, true);
     gap = at = stop;
   }
-  return (gap >= piece.end || splitter.add(gap, piece.end, false)) && splitter.flush();
+  search.release();
+  return done && (gap >= piece.end || splitter.add(gap, piece.end, false)) && splitter.flush();
 }
 
 } // namespace kiln

@@ -4,6 +4,7 @@
 
 #include "llm/text_pieces.h"
 
+#include "llm/pattern_search.h"
 #include "llm/utf8.h"
 
 #include <string.h>
@@ -42,21 +43,20 @@ bool prepend(const text_step_t &step, const uint8_t *text, const piece_t &piece,
 }
 
 bool replace(const text_step_t &step, const uint8_t *text, const piece_t &piece, pieces_t *to) {
-  const automaton_t &automaton = *static_cast<const automaton_t *>(step.table);
-  uint32_t copied = piece.begin;
-  for (uint32_t at = piece.begin; at < piece.end;) {
-    uint32_t stop = automaton_match(automaton, text, at, piece.end);
-    if (stop == 0) {
-      uint32_t code_point;
-      at += utf8_read(text + at, piece.end - at, &code_point);
-      continue;
-    }
-    if (!append_bytes(to, text + copied, at - copied) ||
-        !append_bytes(to, step.text.data, step.text.size))
-      return false;
+  pattern_search_t search;
+  bool done = search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin,
+                           piece.end);
+  uint32_t copied = piece.begin, at = piece.begin, stop;
+  while (done && at < piece.end) {
+    done = search.next(&at, &stop);
+    if (!done || stop == 0)
+      break;
+    done = append_bytes(to, text + copied, at - copied) &&
+           append_bytes(to, step.text.data, step.text.size);
     copied = at = stop;
   }
-  return append_bytes(to, text + copied, piece.end - copied);
+  search.release();
+  return done && append_bytes(to, text + copied, piece.end - copied);
 }
 
 bool map(const text_step_t &step, const uint8_t *text, const piece_t &piece, pieces_t *to) {

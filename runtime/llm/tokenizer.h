@@ -4,6 +4,7 @@
 #define KILN_LLM_TOKENIZER_H
 
 #include "kiln/llm.h"
+#include "llm/utf8.h"
 
 #include <stdint.h>
 
@@ -22,12 +23,20 @@ inline uint32_t block_index(span_t<uint16_t> pages, uint32_t code_point) {
   return pages[page < pages.size ? page : pages.size - 1] * 128u + (code_point & 127);
 }
 
+struct assertion_t {
+  const uint16_t *transitions;
+  bool backward;
+};
+constexpr uint32_t max_assertions = 6;
+
 struct automaton_t {
   span_t<uint16_t> class_pages;
   const uint8_t *class_blocks;
   const uint8_t *ascii_classes;
   const uint16_t *transitions;
-  uint32_t class_count;
+  uint32_t class_count, assertion_count;
+  assertion_t assertions[max_assertions + 1]; /* the last one of `starts` says where matches begin */
+  automaton_t *starts;                        /* or NULL */
 };
 
 struct trie_t {
@@ -110,6 +119,7 @@ constexpr uint32_t id_mask = 0xFFFFF; /* ids have 20 bits, and this is none */
 
 struct kiln_tokenizer {
   kiln::automaton_t *automata;
+  uint32_t automata_count;
   kiln::trie_t *tries;
   kiln::character_map_t *maps;
   kiln::normalization_t *normalizations;
@@ -216,7 +226,19 @@ inline uint32_t trie_value(const trie_t &trie, uint32_t node) {
   return trie_step(trie, &node, 0) ? trie.units[node] & 0x7FFFFF : no_id;
 }
 
-/* The end of the match of `automaton` that begins at `begin` of text[0 .. end), or 0. */
+/* The class of the character at `at` < end and its length in bytes. */
+inline uint32_t automaton_class(const automaton_t &automaton, const uint8_t *text, uint32_t at,
+                                uint32_t end, uint32_t *length) {
+  *length = 1;
+  if (text[at] < 0x80)
+    return automaton.ascii_classes[text[at]];
+  uint32_t code_point;
+  *length = utf8_read(text + at, end - at, &code_point);
+  return automaton.class_blocks[block_index(automaton.class_pages, code_point)];
+}
+
+/* The end of the match of `automaton`, which has no assertions, that begins at `begin` of
+ * text[0 .. end), or 0. */
 uint32_t automaton_match(const automaton_t &automaton, const uint8_t *text, uint32_t begin,
                          uint32_t end);
 

@@ -152,9 +152,9 @@ bool opening_t::read_decoder() const {
 }
 
 bool opening_t::read_all() const {
-  if (source->version() != 2) {
+  if (source->version() < 2 || source->version() > 3) {
     status = fail(error, KILN_UNSUPPORTED_VERSION,
-                  "tokenizer section: expected version 2, found %u", source->version());
+                  "tokenizer section: expected version 2 or 3, found %u", source->version());
     return false;
   }
   return read_tables() && read_vocabulary() && read_text() && read_model() && read_decoder();
@@ -199,6 +199,8 @@ kiln_status_t kiln_tokenizer_open(const kiln_model_t *model, kiln_tokenizer_t **
 void kiln_tokenizer_close(kiln_tokenizer_t *tokenizer) {
   if (!tokenizer)
     return;
+  for (uint32_t i = 0; i < tokenizer->automata_count; ++i)
+    free(tokenizer->automata[i].starts);
   free(tokenizer->automata);
   free(tokenizer->tries);
   free(tokenizer->maps);

@@ -33,17 +33,50 @@ bool opening_t::read_automaton(const schema::Automaton &from, uint32_t index,
   for (uint32_t i = 0; i < classes.size; ++i)
     if (classes[i] >= class_count)
       return corrupt("an automaton's code point has no class", index);
-  uint32_t columns = class_count + 1;
+  *to = {};
+  to->class_pages = pages;
+  to->class_blocks = classes.data;
+  to->ascii_classes = classes.data + pages[0] * 128u;
+  to->class_count = class_count;
+  const auto *assertions = from.assertions();
+  to->assertion_count = assertions ? assertions->size() : 0;
+  if (to->assertion_count > max_assertions)
+    return corrupt("an automaton has more than 6 assertions", index);
+  for (uint32_t i = 0; i < to->assertion_count; ++i) {
+    const schema::Assertion &assertion = *assertions->Get(i);
+    to->assertions[i] = {assertion.transitions()->data(), assertion.backward()};
+    if (!check_transitions(span(assertion.transitions()), (class_count + 1) << i, index))
+      return false;
+  }
+  to->transitions = transitions.data;
+  return check_transitions(transitions, (class_count + 1) << to->assertion_count, index);
+}
+
+/* Rows of so many columns, each entry of which leads to a row. */
+bool opening_t::check_transitions(span_t<uint16_t> transitions, uint32_t columns,
+                                  uint32_t index) const {
   uint32_t states = transitions.size / columns;
   if (states < 2 || states > 0x8000 || transitions.size % columns != 0)
     return corrupt("an automaton's transitions do not fill a table", index);
   for (uint32_t i = 0; i < transitions.size; ++i)
     if ((transitions[i] & 0x7FFFu) >= states)
       return corrupt("an automaton's transition leads to no state", index);
+  return true;
+}
+
+/* The automaton of a pattern, and the one that says where matches begin. */
+bool opening_t::read_pattern(const schema::Automaton &from, uint32_t index, automaton_t *to) const {
+  if (!read_automaton(from, index, to))
+    return false;
+  uint32_t columns = (to->class_count + 1) << to->assertion_count;
   for (uint32_t i = 0; i < columns; ++i)
-    if (transitions[columns + i] & 0x8000u)
+    if (to->transitions[columns + i] & 0x8000u)
       return corrupt("an automaton matches the empty text", index);
-  *to = {pages, classes.data, classes.data + pages[0] * 128u, transitions.data, class_count};
+  if (!from.starts())
+    return true;
+  if (!allocate(1, &to->starts) || !read_automaton(*from.starts(), index, to->starts))
+    return false;
+  to->starts->assertions[to->starts->assertion_count] = {to->starts->transitions, true};
   return true;
 }
 
@@ -91,6 +124,8 @@ bool opening_t::read_rewriting(const schema::Rewriting &from, uint32_t index,
   if (from.trie() >= source->tries()->size() ||
       (from.clusters() && from.cluster_automaton() >= source->automata()->size()))
     return corrupt("a rewriting without its trie or automaton", index);
+  if (from.clusters() && tokenizer->automata[from.cluster_automaton()].assertion_count != 0)
+    return corrupt("a rewriting whose clusters have assertions", index);
   to->trie = &tokenizer->tries[from.trie()];
   to->clusters = from.clusters() ? &tokenizer->automata[from.cluster_automaton()] : nullptr;
   for (uint32_t i = 0; i < to->trie->units.size; ++i) {
@@ -112,8 +147,9 @@ bool opening_t::read_tables() const {
       !allocate(maps, &tokenizer->maps) || !allocate(forms, &tokenizer->normalizations) ||
       !allocate(rewritings, &tokenizer->rewritings))
     return false;
+  tokenizer->automata_count = automata;
   for (uint32_t i = 0; i < automata; ++i)
-    if (!read_automaton(*source->automata()->Get(i), i, &tokenizer->automata[i]))
+    if (!read_pattern(*source->automata()->Get(i), i, &tokenizer->automata[i]))
       return false;
   for (uint32_t i = 0; i < tries; ++i) {
     tokenizer->tries[i].units = span(source->tries()->Get(i)->units());
@@ -187,7 +223,7 @@ bool opening_t::read_added(const tables_t<schema::AddedToken> &from, added_token
     added_token_t &added = to->tokens[i];
     added = {span(token.text()), token.id(),     token.special(),
              token.lstrip(),     token.rstrip(), token.single_word()};
-    if (added.single_word && !to->word)
+    if (added.single_word && (!to->word || to->word->assertion_count != 0))
       return corrupt("an added token is a single word, but there is no word automaton", i);
     if (added.text.size == 0 || added.id >= tokenizer->size)
       return corrupt("an added token without text or outside the vocabulary", i);

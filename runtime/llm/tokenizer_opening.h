@@ -47,6 +47,8 @@ struct opening_t {
   bool read_text() const;
   bool read_pages(span_t<uint16_t> pages, uint32_t block_entries, uint32_t index) const;
   bool read_automaton(const schema::Automaton &from, uint32_t index, automaton_t *to) const;
+  bool read_pattern(const schema::Automaton &from, uint32_t index, automaton_t *to) const;
+  bool check_transitions(span_t<uint16_t> transitions, uint32_t columns, uint32_t index) const;
   bool read_map(const schema::CharacterMap &from, uint32_t index, character_map_t *to) const;
   bool read_normalization(const schema::Normalization &from, uint32_t index,
                           normalization_t *to) const;

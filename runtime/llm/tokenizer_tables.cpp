@@ -1,9 +1,7 @@
-// Look-ups in a tokenizer's tables: vocabulary entries by their bytes, matches of a pattern. The
-// tables were checked at open and are described in runtime/schema/tokenizer.fbs.
+// Look-ups of vocabulary entries by their bytes. The tables were checked at open and are described
+// in runtime/schema/tokenizer.fbs.
 
 #include "llm/tokenizer.h"
-
-#include "llm/utf8.h"
 
 #include <string.h>
 
@@ -61,34 +59,6 @@ uint32_t vocabulary_find(const kiln_tokenizer &tokenizer, const uint8_t *text, u
     return no_id;
   uint32_t slot = vocabulary_slot(tokenizer, text, size, hash_bytes(text, size));
   return slot == no_id ? no_id : slot & id_mask;
-}
-
-uint32_t automaton_match(const automaton_t &automaton, const uint8_t *text, uint32_t begin,
-                         uint32_t end) {
-  uint32_t columns = automaton.class_count + 1;
-  uint32_t matched = 0, here = begin;
-  const uint16_t *row = automaton.transitions + columns;
-  while (true) {
-    uint32_t length = 0, code_class = automaton.class_count;
-    if (here < end) {
-      if (text[here] < 0x80) {
-        code_class = automaton.ascii_classes[text[here]];
-        length = 1;
-      } else {
-        uint32_t code_point;
-        length = utf8_read(text + here, end - here, &code_point);
-        code_class = automaton.class_blocks[block_index(automaton.class_pages, code_point)];
-      }
-    }
-    uint32_t transition = row[code_class];
-    if (transition & 0x8000u)
-      matched = here;
-    uint32_t state = transition & 0x7FFFu;
-    if (state == 0 || length == 0)
-      return matched;
-    row = automaton.transitions + state * columns;
-    here += length;
-  }
 }
 
 } // namespace kiln

@@ -14,14 +14,13 @@ struct lattice_t {
   uint32_t size;
   path_t *paths; /* [size + 1] */
 
-  double add(double sum, double score) const {
-    double result = sum + score;
-    return tokenizer.single_precision ? (double)(float)result : result;
+  double rounded(double sum) const {
+    return tokenizer.single_precision ? (double)(float)sum : sum;
   }
   void offer(uint32_t end, double sum, uint32_t begin, uint32_t id) {
     path_t &path = paths[end];
     if (path.id == no_id || sum > path.sum)
-      path = {sum, begin, id};
+      path = {rounded(sum), begin, id};
   }
   void fill();
 };
@@ -44,11 +43,11 @@ void lattice_t::fill() {
       uint32_t id = trie_value(trie, node);
       if (id == no_id)
         continue;
-      offer(at, add(sum, tokenizer.scores[id]), begin, id);
+      offer(at, sum + tokenizer.scores[id], begin, id);
       single |= at == begin + length;
     }
     if (!single)
-      offer(begin + length, add(sum, tokenizer.unk_score), begin, unknown);
+      offer(begin + length, rounded(sum + tokenizer.unk_score), begin, unknown);
   }
 }
 

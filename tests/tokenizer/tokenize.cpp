@@ -3,8 +3,8 @@
 //   e FLAGS HEX        ids of the text, separated by spaces
 //   d FLAGS ID ...     hex of the decoded bytes, a space, hex of the streamed text
 //   f FLAGS IN OUT N   encodes the texts of the file IN (each a u32 size and its bytes) to the file
-//   OUT
-//                      (each a u32 count and its ids); the seconds of the fastest of N times
+//                      OUT (each a u32 count and its ids); the seconds of the fastest of N times
+//   g FLAGS IN OUT N   the same the other way, ids to texts
 
 #include "compiler/tokenizer/Tokenizer.h"
 #include "kiln/llm.h"
@@ -52,29 +52,41 @@ static std::string decode(const kiln_tokenizer_t *tokenizer, uint32_t flags,
   return llvm::toHex(whole) + " " + llvm::toHex(streamed);
 }
 
-static std::string encodeFile(const kiln_tokenizer_t *tokenizer, uint32_t flags,
-                              const std::string &in, const std::string &out, int rounds) {
-  std::ifstream input(in, std::ios::binary);
-  std::vector<std::string> texts;
-  for (uint32_t size; input.read(reinterpret_cast<char *>(&size), sizeof size);) {
-    texts.emplace_back(size, '\0');
-    input.read(&texts.back()[0], size);
+/// The blocks of a file, each a u32 count and so many elements.
+template <typename T> static std::vector<std::vector<T>> readBlocks(const std::string &path) {
+  std::ifstream input(path, std::ios::binary);
+  std::vector<std::vector<T>> blocks;
+  for (uint32_t count; input.read(reinterpret_cast<char *>(&count), sizeof count);) {
+    blocks.emplace_back(count);
+    input.read(reinterpret_cast<char *>(blocks.back().data()),
+               static_cast<std::streamsize>(count * sizeof(T)));
   }
-  std::vector<std::vector<int32_t>> results(texts.size());
-  std::vector<int32_t> ids;
+  return blocks;
+}
+
+/// Turns every block of the file `in` into one of the file `out`, `rounds` times; `turn` writes to
+/// `room` and says how much. The seconds of the fastest round, or what went wrong.
+template <typename From, typename To, typename Turn>
+static std::string turnFile(const std::string &in, const std::string &out, int rounds,
+                            std::vector<To> room, Turn turn) {
+  std::vector<std::vector<From>> blocks = readBlocks<From>(in);
+  std::vector<std::vector<To>> results(blocks.size());
   double best = 0;
   for (int round = 0; round < rounds; ++round) {
     double seconds = 0;
-    for (size_t i = 0; i < texts.size(); ++i) {
-      ids.resize(4 * texts[i].size() + 64);
+    for (size_t i = 0; i < blocks.size(); ++i) {
       size_t count = 0;
       auto begin = std::chrono::steady_clock::now();
-      kiln_status_t status = kiln_tokenizer_encode(tokenizer, texts[i].data(), texts[i].size(),
-                                                   flags, ids.data(), ids.size(), &count, nullptr);
+      kiln_status_t status = turn(blocks[i], room, &count);
+      if (status == KILN_BUFFER_TOO_SMALL) {
+        room.resize(2 * count);
+        begin = std::chrono::steady_clock::now();
+        status = turn(blocks[i], room, &count);
+      }
       seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       if (status)
         return "failed";
-      results[i].assign(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count));
+      results[i].assign(room.begin(), room.begin() + static_cast<ptrdiff_t>(count));
     }
     best = round == 0 ? seconds : std::min(best, seconds);
   }
@@ -82,9 +94,30 @@ static std::string encodeFile(const kiln_tokenizer_t *tokenizer, uint32_t flags,
   for (const auto &result : results) {
     auto count = static_cast<uint32_t>(result.size());
     output.write(reinterpret_cast<const char *>(&count), sizeof count);
-    output.write(reinterpret_cast<const char *>(result.data()), count * sizeof(int32_t));
+    output.write(reinterpret_cast<const char *>(result.data()),
+                 static_cast<std::streamsize>(count * sizeof(To)));
   }
   return std::to_string(best);
+}
+
+static std::string encodeFile(const kiln_tokenizer_t *tokenizer, uint32_t flags,
+                              const std::string &in, const std::string &out, int rounds) {
+  return turnFile<char, int32_t>(
+      in, out, rounds, std::vector<int32_t>(1 << 16),
+      [&](const std::vector<char> &text, std::vector<int32_t> &ids, size_t *count) {
+        return kiln_tokenizer_encode(tokenizer, text.data(), text.size(), flags, ids.data(),
+                                     ids.size(), count, nullptr);
+      });
+}
+
+static std::string decodeFile(const kiln_tokenizer_t *tokenizer, uint32_t flags,
+                              const std::string &in, const std::string &out, int rounds) {
+  return turnFile<int32_t, char>(
+      in, out, rounds, std::vector<char>(1 << 18),
+      [&](const std::vector<int32_t> &ids, std::vector<char> &text, size_t *size) {
+        return kiln_tokenizer_decode(tokenizer, ids.data(), ids.size(), flags, text.data(),
+                                     text.size(), size, nullptr);
+      });
 }
 
 int main(int argc, char **argv) {
@@ -116,11 +149,12 @@ int main(int argc, char **argv) {
     if (command == "e") {
       words >> text;
       std::printf("%s\n", encode(tokenizer, flags, llvm::fromHex(text)).c_str());
-    } else if (command == "f") {
+    } else if (command == "f" || command == "g") {
       std::string in, out;
       int rounds = 1;
       words >> in >> out >> rounds;
-      std::printf("%s\n", encodeFile(tokenizer, flags, in, out, rounds).c_str());
+      auto turn = command == "f" ? encodeFile : decodeFile;
+      std::printf("%s\n", turn(tokenizer, flags, in, out, rounds).c_str());
     } else {
       std::vector<int32_t> ids;
       for (int32_t id; words >> id;)
