@@ -5,9 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <unistd.h>
 
 using kiln::test::CompiledTokenizer;
 
@@ -44,8 +46,49 @@ TEST(HostileTokenizer, EveryPrefixOfTheJsonIsAnError) {
   EXPECT_EQ(compileError(json), "");
 }
 
+/// A whole number of the first fields of a SentencePiece model is a model, too: most prefixes are
+/// errors, and a tokenizer that comes of another one works.
+TEST(HostileTokenizer, EveryPrefixOfASentencePieceModelIsAnErrorOrATokenizer) {
+  for (const char *name : {"pieces_bpe", "pieces_unigram"}) {
+    std::string model =
+        readFile(std::string(KILN_TEST_GOLDEN_DIR) + "/" + name + "/tokenizer.model");
+    ASSERT_GT(model.size(), 1000u);
+    size_t errors = 0;
+    for (size_t size = 0; size < model.size(); ++size) {
+      std::vector<char> prefix(model.begin(), model.begin() + static_cast<ptrdiff_t>(size));
+      auto tables = kiln::compileTokenizerSentencePiece({prefix.data(), size}, "");
+      if (!tables) {
+        ASSERT_NE(llvm::toString(tables.takeError()).find("tokenizer.model"), std::string::npos);
+        ++errors;
+        continue;
+      }
+      CompiledTokenizer tokenizer(std::move(*tables));
+      ASSERT_EQ(tokenizer.error, "") << size;
+      tokenizer.decode(tokenizer.encode("the kiln é日", KILN_ENCODE_TEMPLATE));
+    }
+    EXPECT_GT(errors, model.size() * 9 / 10) << name;
+  }
+}
+
+TEST(HostileTokenizer, EveryPrefixOfAGgufFileIsAnError) {
+  std::string path = testing::TempDir() + "/kiln_prefix_" + std::to_string(getpid()) + ".gguf";
+  for (const char *name : {"pieces_bpe", "smollm2", "bert", "pieces_unigram"}) {
+    std::string file = readFile(std::string(KILN_TEST_GOLDEN_DIR) + "/" + name + "/tokenizer.gguf");
+    ASSERT_GT(file.size(), 1000u);
+    while (!file.empty() && file.back() == '\0') // padding, which nothing misses
+      file.pop_back();
+    for (size_t size = 0; size + 1 < file.size(); ++size) {
+      std::ofstream(path, std::ios::binary).write(file.data(), static_cast<std::streamsize>(size));
+      auto tables = kiln::compileTokenizerPath(path);
+      ASSERT_FALSE(static_cast<bool>(tables)) << name << ", " << size << " bytes";
+      ASSERT_NE(llvm::toString(tables.takeError()).find("kiln_prefix_"), std::string::npos);
+    }
+  }
+  std::remove(path.c_str());
+}
+
 TEST(HostileTokenizer, EveryPrefixOfTheTablesIsAnError) {
-  for (const char *name : {"gpt2", "llama2"}) {
+  for (const char *name : {"gpt2", "llama2", "bert", "unigram", "pieces_unigram/tokenizer.model"}) {
     CompiledTokenizer tokenizer(std::string(KILN_TEST_GOLDEN_DIR) + "/" + name);
     ASSERT_EQ(tokenizer.error, "");
     // The last bytes may be padding, which nothing misses.
