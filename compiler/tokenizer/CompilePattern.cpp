@@ -146,14 +146,13 @@ private:
 class TableBuilder {
 public:
   TableBuilder(const PatternProgram &program, const Classes &classes)
-      : program(program), classes(classes), closure(program, work) {}
+      : classes(classes), closure(program, work) {}
 
   /// The table of what begins at `entry` and sees the first `bitCount` assertions. `everywhere`:
   /// whether a match that may have begun anywhere ends here, for assertions.
   Expected<std::vector<uint16_t>> build(uint32_t entry, size_t bitCount, bool everywhere);
 
 private:
-  const PatternProgram &program;
   const Classes &classes;
   uint64_t work = 0;
   Closure closure;

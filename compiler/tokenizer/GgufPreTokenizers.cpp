@@ -36,6 +36,20 @@ constexpr StringRef qwen35 =
 constexpr StringRef o200k =
     BEFORE_WORD UPPER "*" LOWER "+" CONTRACTION "?|" BEFORE_WORD UPPER "+" LOWER "*" CONTRACTION
                       R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" SPACES;
+/// With three digits at a time counted from the right.
+constexpr StringRef digitsFromRight = R"(\d{1,3}(?=(?:\d{3})*\b))";
+constexpr StringRef aya =
+    BEFORE_WORD UPPER "*" LOWER "+" CONTRACTION "?|" BEFORE_WORD UPPER "+" LOWER "*" CONTRACTION
+                      R"(?|\p{N}{1,3}|)" SYMBOLS "|" SPACES;
+constexpr StringRef jais2 = CONTRACTION
+    "|" BEFORE_WORD R"(\p{L}+|\p{N}{1,3}|)" SYMBOLS
+    R"(|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S))"
+    R"(|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+constexpr StringRef exaoneMoe =
+    CONTRACTION "|" BEFORE_WORD R"((?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N})"
+                R"(| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr StringRef minicpm5 =
+    CONTRACTION "|" BEFORE_WORD R"(\p{L}+|\p{N}+|)" SYMBOLS "|" SPACES;
 constexpr StringRef tekken = BEFORE_WORD UPPER "*" LOWER "+|" BEFORE_WORD UPPER "+" LOWER
                                                R"(*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" SPACES;
 constexpr StringRef deepseek3 =
@@ -66,7 +80,8 @@ constexpr StringRef notPunctuation = " ?[^(\\s|.,!?…。，、।۔،)]+";
 
 const GgufPreTokenizer preTokenizers[] = {
     {{"gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0",
-      "mellum", "modern-bert", "exaone4", "jais", "trillion", "granite-docling"},
+      "mellum", "modern-bert", "exaone4", "jais", "trillion", "granite-docling",
+      "jina-v2-code", "roberta-bpe"},
      {gpt2}},
     {{"olmo", "mpt"}, {gpt2}, false, false, /*composed=*/true},
     {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
@@ -83,15 +98,25 @@ const GgufPreTokenizer preTokenizers[] = {
     {{"stablelm2"}, {qwen2}},
     {{"qwen35"}, {qwen35}},
     {{"starcoder", "refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
-     {digit, gpt2}},
-    {{"command-r"}, {digit, gpt2}, false, false, /*composed=*/true},
+     {gpt2},
+     false,
+     false,
+     false,
+     false,
+     /*digits=*/true},
+    {{"command-r"}, {gpt2}, false, false, /*composed=*/true, false, /*digits=*/true},
     {{"falcon"}, {gpt2, "[0-9][0-9][0-9]"}, false, false, false, /*punctuation=*/true},
     {{"deepseek-llm"},
      {"[\r\n]", deepseekLetters, "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", chinese, R"(\p{N}+)"}},
     {{"deepseek-coder"}, {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", chinese, digit}},
     {{"deepseek-v3", "hunyuan-dense", "joyai-llm"},
      {upToThreeDigits, "[一-龥぀-ゟ゠-ヿ]+", deepseek3}},
-    {{"gpt-4o", "llama4", "kanana2", "minimax-m2"}, {o200k}},
+    {{"gpt-4o", "llama4", "kanana2", "minimax-m2", "granite-embed-multi-97m"}, {o200k}},
+    {{"tiny_aya", "cohere2moe"}, {digitsFromRight, aya}},
+    {{"superbpe"}, {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"}},
+    {{"jais-2"}, {jais2}},
+    {{"exaone-moe"}, {exaoneMoe}},
+    {{"minicpm5"}, {upToThreeDigits, minicpm5}},
     {{"tekken"}, {tekken}, /*ignoreMerges=*/true, /*addBos=*/true},
     {{"bloom", "poro-chat", "gpt3-finnish"}, {notPunctuation}},
     {{"viking"}, {notPunctuation, digit}},

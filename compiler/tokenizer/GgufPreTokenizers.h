@@ -18,6 +18,7 @@ struct GgufPreTokenizer {
   bool addBos = false;
   bool composed = false;    // the text is brought into NFC
   bool punctuation = false; // runs of punctuation are split off before the patterns
+  bool digits = false;      // digits are, each by itself
 };
 
 /// None where the name is not known.

@@ -215,7 +215,9 @@ private:
     if (preTokenizer->composed)
       addNormalize(NormalizationForm::NFC, tables.normalizer);
     if (preTokenizer->punctuation)
-      addPunctuationSplit(report, TextStep::Contiguous, tables.preTokenizer);
+      addPropertySplit(report, "BertPunctuation", TextStep::Contiguous, tables.preTokenizer);
+    if (preTokenizer->digits)
+      addPropertySplit(report, "Numeric", TextStep::Isolated, tables.preTokenizer);
     for (StringRef pattern : preTokenizer->patterns)
       addSplit(report, pattern, TextStep::Isolated, tables.preTokenizer);
     tables.byteLevel = tables.decoder.byteLevel = true;

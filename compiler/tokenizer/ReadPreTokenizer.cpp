@@ -82,11 +82,12 @@ void readPreTokenizerStep(const JsonObject &object, TokenizerTables &tables) {
     addPattern(object, step, readPattern(object), steps);
   } else if (type == "Digits") {
     bool individual = object.boolean("individual_digits", false);
-    addSplit(object, R"(\p{N})", individual ? TextStep::Isolated : TextStep::Contiguous, steps);
+    addPropertySplit(object, "Numeric", individual ? TextStep::Isolated : TextStep::Contiguous,
+                     steps);
   } else if (type == "Punctuation") {
     std::optional<TextStep::Behavior> behavior = readBehavior(object, "Isolated");
     if (behavior)
-      addPunctuationSplit(object, *behavior, steps);
+      addPropertySplit(object, "BertPunctuation", *behavior, steps);
   } else if (type == "WhitespaceSplit") {
     addSplit(object, R"(\s)", TextStep::Removed, steps);
   } else if (type == "Whitespace") {

@@ -134,12 +134,12 @@ void kiln::tokenizer::addBertPreTokenizer(const Problem &problem, Steps &steps) 
              steps);
 }
 
-void kiln::tokenizer::addPunctuationSplit(const Problem &problem, TextStep::Behavior behavior,
-                                          Steps &steps) {
+void kiln::tokenizer::addPropertySplit(const Problem &problem, StringRef property,
+                                       TextStep::Behavior behavior, Steps &steps) {
   TextStep step;
   step.kind = TextStep::Split;
   step.behavior = behavior;
-  addPattern(problem, step, setPattern(unicodeProperty("BertPunctuation")), steps);
+  addPattern(problem, step, setPattern(unicodeProperty(property)), steps);
 }
 
 void kiln::tokenizer::addWordSplit(const Problem &problem, Steps &steps) {

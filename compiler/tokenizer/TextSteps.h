@@ -28,8 +28,10 @@ void addBertNormalizer(bool clean, bool chinese, bool stripAccents, bool lowerca
 /// Words between white space, punctuation by itself.
 void addBertPreTokenizer(const Problem &problem, Steps &steps);
 
-/// Punctuation as `tokenizers` knows it: that of ASCII, and of an older version of Unicode.
-void addPunctuationSplit(const Problem &problem, TextStep::Behavior behavior, Steps &steps);
+/// Characters of a property: "BertPunctuation" and "Numeric" are those that `tokenizers` knows, which
+/// are of other versions of Unicode than its patterns.
+void addPropertySplit(const Problem &problem, llvm::StringRef property, TextStep::Behavior behavior,
+                      Steps &steps);
 
 /// Words, and runs of what is neither word nor white space.
 void addWordSplit(const Problem &problem, Steps &steps);

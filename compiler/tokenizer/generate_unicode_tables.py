@@ -98,8 +98,8 @@ def lowercase(_):
           [f"LOWERCASE(0x{ord(char):X}, {literal(lower(char))})" for char in ALL if lower(char) != char])
 
 
-def bert_properties():
-    """(name, predicate) of the classes of characters that BERT's steps know."""
+def library_properties():
+    """(name, predicate) of the classes of characters that BERT's steps and Digits know."""
     from tokenizers import normalizers, pre_tokenizers
     clean = normalizers.BertNormalizer(True, False, False, False)
     accents = normalizers.BertNormalizer(False, False, True, False)
@@ -109,6 +109,8 @@ def bert_properties():
     yield "BertAccent", lambda char: accents.normalize_str("a" + char) == "a"
     yield "Accent", lambda char: strip.normalize_str("a" + char) == "a"
     yield "BertPunctuation", lambda char: len(split.pre_tokenize_str("a" + char)) == 2
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    yield "Numeric", lambda char: len(digits.pre_tokenize_str("a" + char)) == 2
 
 
 def properties(_):
@@ -116,13 +118,13 @@ def properties(_):
     names = ["Control", "Extend", "ZWJ", "Regional_Indicator", "Prepend", "SpacingMark", "L", "V", "T", "LV", "LVT"]
     patterns = [(name, regex.compile(rf"\p{{Grapheme_Cluster_Break={name}}}").match) for name in names]
     patterns += [("Pictographic", regex.compile(r"\p{Extended_Pictographic}").match),
-                 ("Han", regex.compile(r"\p{Script=Han}").match), *bert_properties()]
+                 ("Han", regex.compile(r"\p{Script=Han}").match), *library_properties()]
     entries = []
     for name, matches in patterns:
         entries += [f"PROPERTY_RANGE(0x{first:X}, 0x{last:X}, {name})"
                     for first, last, _ in ranges(lambda char: bool(matches(char)))]
     write("UnicodeProperties.inc", f"regex {regex.__version__} and tokenizers {library()[0]}",
-          "PROPERTY_RANGE(first, last, Grapheme_Cluster_Break, Extended_Pictographic, Script or a class of BERT's)",
+          "PROPERTY_RANGE(first, last, Grapheme_Cluster_Break, Extended_Pictographic, Script or a class of tokenizers)",
           entries)
 
 

@@ -94,8 +94,10 @@ def sentence_pieces(fields):
     from sentencepiece import sentencepiece_model_pb2
     proto = sentencepiece_model_pb2.ModelProto()
     tokens = fields.get("tokens")
-    for text, score, type in zip(tokens, fields.get("scores"), fields.get("token_type")):
-        proto.pieces.add(piece=text.replace(" ", "▁"), score=score, type=type)
+    unused = 5  # what pads the vocabulary, which GGUF files call unknown
+    for id, (text, score, type) in enumerate(zip(tokens, fields.get("scores"), fields.get("token_type"))):
+        padding = type == 2 and id != fields.get("unknown_token_id", 0)
+        proto.pieces.add(piece=text.replace(" ", "▁"), score=score, type=unused if padding else type)
     trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
     trainer.model_type, trainer.byte_fallback = trainer.BPE, True
     trainer.unk_id, trainer.bos_id, trainer.eos_id = (

@@ -24,6 +24,8 @@ UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 ENDING = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 O200K = (rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{ENDING}|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{ENDING}"
          r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+JAIS2 = (LLAMA3.removesuffix(r"\s+(?!\S)|\s+")
+         + "|".join([rf"\s{{{n}}}(?!\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4)] + [r"\s{1,2}(?!\S)", r"\s{1}"]))
 HAN = (rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?[{UPPER}&&[^\p{{Han}}]]*[{LOWER}&&[^\p{{Han}}]]+{ENDING}|\p{{N}}{{1,3}}"
        r"|\w+$| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
@@ -158,6 +160,10 @@ def tokenizers(files, work):
         False, True)
     for name, pattern in [("cl100k", CL100K), ("o200k", O200K), ("han", HAN)]:
         yield name, lambda pattern=pattern: byte_level(files, [split(pattern)], False, False)
+    yield "superbpe", lambda: byte_level(files, [split(r"\p{N}+"), split(r"(?=(\d{3})+(?!\d))")], False, False)
+    yield "digits-from-right", lambda: byte_level(files, [split(r"\d{1,3}(?=(?:\d{3})*\b)"), split(LLAMA3)], False, False)
+    yield "jais2", lambda: byte_level(files, [split(JAIS2)], False, False)
+    yield "behind", lambda: byte_level(files, [split(r"(?<=\p{Ll})(?=\p{Lu})"), split(r"(?<![\d.])\d+(?!\w)|\b\w")], False, False)
     for name in ["NFC", "NFD", "NFKC", "NFKD"]:
         yield name.lower(), lambda name=name: normalized(
             byte_level(files, [split(QWEN2)], False, False), getattr(normalizers, name)())
