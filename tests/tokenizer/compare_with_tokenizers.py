@@ -8,7 +8,7 @@ With --megabytes, compares ids and decoded text for so much text, code, emoji an
 prints the speed of both on one thread. --gguf takes published vocabularies (published_vocabularies.py).
 
 usage: compare_with_tokenizers.py KILN_TOKENIZE WORK_DIR TEXT_FILE... [--folder TOKENIZER_FOLDER]...
-       [--gguf FILE]... [--transplant FILE] [--megabytes 10] [--only KIND]... [--no-training] [--no-cases]
+       [--gguf FILE]... [--transplant FILE] [--megabytes 10] [--only KIND]... [--no-training] [--trained] [--no-cases]
 """
 
 import argparse
@@ -215,6 +215,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", action="append", default=[], help="names of trained tokenizers")
     parser.add_argument("--no-training", action="store_true")
+    parser.add_argument("--trained", action="store_true", help="take what is trained already in WORK_DIR")
     parser.add_argument("--no-cases", action="store_true", help="the megabytes only")
     arguments = parser.parse_args()
     tool, work, files = arguments.tool, arguments.work, arguments.texts
@@ -226,7 +227,8 @@ def main():
     def compare_all(name, source, library):
         nonlocal failures
         if isinstance(library, sentencepiece.SentencePieceProcessor):
-            failures += compare_bulk(tool, name, source, SentencePiece(library), texts + bulk, work, arguments.rounds)
+            if texts or bulk:
+                failures += compare_bulk(tool, name, source, SentencePiece(library), texts + bulk, work, arguments.rounds)
             return
         library.no_padding()
         library.no_truncation()
@@ -247,11 +249,14 @@ def main():
         if wanted(name):
             folder = work / name
             folder.mkdir(parents=True, exist_ok=True)
-            make().save(str(folder / "tokenizer.json"))
+            if not arguments.trained or not (folder / "tokenizer.json").exists():
+                make().save(str(folder / "tokenizer.json"))
             compare_all(name, str(folder), Tokenizer.from_file(str(folder / "tokenizer.json")))
     for name, options in SENTENCE_PIECES.items():
         if wanted(name):
-            path = sentence_piece_model(files, work, name, **options)
+            path = work / f"{name}.model"
+            if not arguments.trained or not path.exists():
+                sentence_piece_model(files, work, name, **options)
             compare_all(name, str(path), sentencepiece.SentencePieceProcessor(model_file=str(path)))
     print(f"{failures} differences")
     sys.exit(failures != 0)
