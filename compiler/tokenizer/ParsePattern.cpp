@@ -9,6 +9,7 @@
 #include "compiler/tokenizer/Pattern.h"
 #include "compiler/tokenizer/UnicodeText.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
 
@@ -487,12 +488,21 @@ PatternNode kiln::tokenizer::besidePattern(CodePointSet set, bool behind, bool n
   return node;
 }
 
-PatternNode kiln::tokenizer::betweenPlaces(PatternNode assertion) {
-  PatternNode any = setPattern(CodePointSet(0, lastCodePoint)), denied = std::move(assertion);
-  denied.negative = !denied.negative;
+PatternNode kiln::tokenizer::betweenPlaces(PatternNode place) {
+  PatternNode any = setPattern(CodePointSet(0, lastCodePoint)), elsewhere;
+  elsewhere.kind = PatternNode::Assertion;
+  elsewhere.negative = true;
+  elsewhere.children.push_back(std::move(place));
   return listPattern(
       PatternNode::Concat,
-      {any, repeatPattern(listPattern(PatternNode::Concat, {std::move(denied), any}), 0)});
+      {any, repeatPattern(listPattern(PatternNode::Concat, {std::move(elsewhere), any}), 0)});
+}
+
+bool PatternNode::takesNothing() const {
+  if (kind == Concat || kind == Alternate)
+    return !children.empty() &&
+           llvm::all_of(children, [](const PatternNode &child) { return child.takesNothing(); });
+  return isAssertion();
 }
 
 bool PatternNode::operator==(const PatternNode &other) const {

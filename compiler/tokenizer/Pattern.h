@@ -23,8 +23,9 @@ struct PatternNode {
   static constexpr uint32_t unbounded = UINT32_MAX;
 
   bool operator==(const PatternNode &other) const;
-  /// Whether it matches without taking a code point.
   bool isAssertion() const { return kind == LookAhead || kind == Assertion; }
+  /// Whether it is made of assertions only, so that all its matches are empty.
+  bool takesNothing() const;
 };
 
 /// Parses the part of Oniguruma's syntax that tokenizers use: alternatives, groups `(...)`,
@@ -72,9 +73,9 @@ struct Automaton {
 /// Fails where the pattern can match nothing at all (the empty text) or needs too many states.
 llvm::Expected<Automaton> compilePattern(const PatternNode &pattern);
 
-/// The pattern whose matches are what lies between two places where this one holds; for a pattern
-/// that is an assertion.
-PatternNode betweenPlaces(PatternNode assertion);
+/// The pattern whose matches are what lies between two places where this one, which takes nothing,
+/// holds.
+PatternNode betweenPlaces(PatternNode place);
 
 } // namespace kiln::tokenizer
 

@@ -20,7 +20,7 @@ void kiln::tokenizer::addPattern(const Problem &problem, TextStep step, Expected
                                  Steps &steps) {
   if (!node)
     return problem(llvm::toString(node.takeError()));
-  if (step.kind == TextStep::Split && node->isAssertion() && !step.invert) {
+  if (step.kind == TextStep::Split && node->takesNothing() && !step.invert) {
     // A match without length is no piece, but what it parts are two.
     step.behavior = TextStep::Isolated;
     node = betweenPlaces(std::move(*node));

@@ -116,7 +116,10 @@ def library_properties():
 def properties(_):
     import regex
     names = ["Control", "Extend", "ZWJ", "Regional_Indicator", "Prepend", "SpacingMark", "L", "V", "T", "LV", "LVT"]
-    patterns = [(name, regex.compile(rf"\p{{Grapheme_Cluster_Break={name}}}").match) for name in names]
+    breaks = {name: regex.compile(rf"\p{{Grapheme_Cluster_Break={name}}}").match for name in names}
+    # The module may be of a later version than the library.
+    patterns = [(name, lambda char, match=match: match(char) and unicodedata.category(char) != "Cn")
+                for name, match in breaks.items()]
     patterns += [("Pictographic", regex.compile(r"\p{Extended_Pictographic}").match),
                  ("Han", regex.compile(r"\p{Script=Han}").match), *library_properties()]
     entries = []

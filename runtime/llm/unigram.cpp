@@ -8,19 +8,29 @@
 namespace kiln {
 namespace {
 
+/* Sums of single precision are kept above its negative, so that they stay precise in long texts. */
+constexpr double max_sum = 100000;
+
 struct lattice_t {
   const kiln_tokenizer &tokenizer;
   const uint8_t *text;
   uint32_t size;
   path_t *paths; /* [size + 1] */
 
-  double rounded(double sum) const {
-    return tokenizer.single_precision ? (double)(float)sum : sum;
+  double add(double sum, double score) const {
+    double result = sum + score;
+    return tokenizer.single_precision ? (double)(float)result : result;
   }
   void offer(uint32_t end, double sum, uint32_t begin, uint32_t id) {
     path_t &path = paths[end];
     if (path.id == no_id || sum > path.sum)
-      path = {rounded(sum), begin, id};
+      path = {sum, begin, id};
+  }
+  /* Makes the sum at `begin` 0 and leaves all differences as they are. */
+  void subtract(uint32_t begin, uint32_t reached) {
+    double sum = paths[begin].sum;
+    for (uint32_t i = begin; i <= reached; ++i)
+      paths[i].sum = add(paths[i].sum, -sum);
   }
   void fill();
 };
@@ -30,11 +40,13 @@ void lattice_t::fill() {
   constexpr uint32_t unknown = id_mask;
   paths[0] = {0, 0, unknown};
   for (uint32_t i = 1; i <= size; ++i)
-    paths[i].id = no_id;
-  uint32_t length;
+    paths[i] = {0, 0, no_id};
+  uint32_t length, reached = 0; // the last position with a path
   for (uint32_t begin = 0; begin < size; begin += length) {
     uint32_t code_point;
     length = utf8_read(text + begin, size - begin, &code_point);
+    if (tokenizer.single_precision && paths[begin].sum < -max_sum)
+      subtract(begin, reached);
     double sum = paths[begin].sum;
     bool single = false;
     uint32_t node = 0;
@@ -43,11 +55,13 @@ void lattice_t::fill() {
       uint32_t id = trie_value(trie, node);
       if (id == no_id)
         continue;
-      offer(at, sum + tokenizer.scores[id], begin, id);
+      reached = at > reached ? at : reached;
+      offer(at, add(sum, tokenizer.scores[id]), begin, id);
       single |= at == begin + length;
     }
+    reached = begin + length > reached ? begin + length : reached;
     if (!single)
-      offer(begin + length, rounded(sum + tokenizer.unk_score), begin, unknown);
+      offer(begin + length, add(sum, tokenizer.unk_score), begin, unknown);
   }
 }
 

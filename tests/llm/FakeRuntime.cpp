@@ -239,7 +239,7 @@ kiln_status_t kiln_call(kiln_pool_t *, const kiln_function_t *, const kiln_call_
     for (int32_t t = 0; t <= positions[rows[r]]; ++t) {
       history.push_back(cell(0, slots[rows[r]], t));
       for (uint32_t layer = 1; layer < fakeLayers; ++layer)
-        if (cell(layer, slots[rows[r]], t) != history.back() + 1000 * static_cast<int32_t>(layer))
+        if (cell(layer, slots[rows[r]], t) - int64_t(1000) * layer != history.back())
           return KILN_CORRUPT; // the layers of a page have come apart
     }
     for (int32_t v = 0; v < fakeVocabulary; ++v)
