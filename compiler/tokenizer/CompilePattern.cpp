@@ -80,8 +80,8 @@ public:
   Closure(const PatternProgram &program, uint64_t &work)
       : program(program), seen(program.code.size()), work(work) {}
 
-  /// The threads that may consume, up to the first that matches or, with `all`, all of them; whether
-  /// one matches.
+  /// The threads that may consume, up to the first that matches or, with `all`, all of them;
+  /// whether one matches.
   bool run(llvm::ArrayRef<uint32_t> threads, Place place, bool all,
            std::vector<uint32_t> &consuming) {
     seen.assign(seen.size(), false);

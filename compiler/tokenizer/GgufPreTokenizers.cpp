@@ -41,15 +41,14 @@ constexpr StringRef digitsFromRight = R"(\d{1,3}(?=(?:\d{3})*\b))";
 constexpr StringRef aya =
     BEFORE_WORD UPPER "*" LOWER "+" CONTRACTION "?|" BEFORE_WORD UPPER "+" LOWER "*" CONTRACTION
                       R"(?|\p{N}{1,3}|)" SYMBOLS "|" SPACES;
-constexpr StringRef jais2 = CONTRACTION
-    "|" BEFORE_WORD R"(\p{L}+|\p{N}{1,3}|)" SYMBOLS
-    R"(|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S))"
-    R"(|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+constexpr StringRef jais2 =
+    CONTRACTION "|" BEFORE_WORD R"(\p{L}+|\p{N}{1,3}|)" SYMBOLS
+                R"(|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S))"
+                R"(|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
 constexpr StringRef exaoneMoe =
     CONTRACTION "|" BEFORE_WORD R"((?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N})"
                 R"(| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
-constexpr StringRef minicpm5 =
-    CONTRACTION "|" BEFORE_WORD R"(\p{L}+|\p{N}+|)" SYMBOLS "|" SPACES;
+constexpr StringRef minicpm5 = CONTRACTION "|" BEFORE_WORD R"(\p{L}+|\p{N}+|)" SYMBOLS "|" SPACES;
 constexpr StringRef tekken = BEFORE_WORD UPPER "*" LOWER "+|" BEFORE_WORD UPPER "+" LOWER
                                                R"(*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" SPACES;
 constexpr StringRef deepseek3 =
@@ -80,8 +79,8 @@ constexpr StringRef notPunctuation = " ?[^(\\s|.,!?…。，、।۔،)]+";
 
 const GgufPreTokenizer preTokenizers[] = {
     {{"gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0",
-      "mellum", "modern-bert", "exaone4", "jais", "trillion", "granite-docling",
-      "jina-v2-code", "roberta-bpe"},
+      "mellum", "modern-bert", "exaone4", "jais", "trillion", "granite-docling", "jina-v2-code",
+      "roberta-bpe"},
      {gpt2}},
     {{"olmo", "mpt"}, {gpt2}, false, false, /*composed=*/true},
     {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},

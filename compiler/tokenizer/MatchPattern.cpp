@@ -28,8 +28,8 @@ std::vector<uint8_t> Automaton::assertionBits(StringRef text) const {
     uint32_t state = startState;
     for (size_t step = 0; step <= count; ++step) {
       size_t place = assertion.backward ? count - step : step;
-      uint32_t c = step == count ? classCount
-                                 : codePointClasses[assertion.backward ? place - 1 : place];
+      uint32_t c =
+          step == count ? classCount : codePointClasses[assertion.backward ? place - 1 : place];
       size_t column = c << index | (bits[places[place]] & ((1u << index) - 1));
       uint16_t transition =
           assertion.transitions[(size_t(state) * (classCount + 1) << index) + column];

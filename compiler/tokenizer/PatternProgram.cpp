@@ -94,8 +94,8 @@ private:
                     setIndex(node.set), next});
       [[fallthrough]];
     case PatternNode::Assertion:
-      return add({node.negative ? Instruction::NegativeBit : Instruction::Bit,
-                  assertionIndex(node), next});
+      return add({node.negative ? Instruction::NegativeBit : Instruction::Bit, assertionIndex(node),
+                  next});
     case PatternNode::Concat:
       if (direction == Forward)
         for (const PatternNode &child : llvm::reverse(node.children))

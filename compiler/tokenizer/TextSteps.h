@@ -28,8 +28,8 @@ void addBertNormalizer(bool clean, bool chinese, bool stripAccents, bool lowerca
 /// Words between white space, punctuation by itself.
 void addBertPreTokenizer(const Problem &problem, Steps &steps);
 
-/// Characters of a property: "BertPunctuation" and "Numeric" are those that `tokenizers` knows, which
-/// are of other versions of Unicode than its patterns.
+/// Characters of a property: "BertPunctuation" and "Numeric" are those that `tokenizers` knows,
+/// which are of other versions of Unicode than its patterns.
 void addPropertySplit(const Problem &problem, llvm::StringRef property, TextStep::Behavior behavior,
                       Steps &steps);
 

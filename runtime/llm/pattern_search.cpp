@@ -16,8 +16,8 @@ constexpr uint32_t long_failure = 256;
 
 constexpr uint8_t inside = 0xFF; /* no class: the byte begins no character */
 
-/* Answers the first `count` assertions: a byte for each place, an assertion's bit in each. NULL when
- * memory is short. */
+/* Answers the first `count` assertions: a byte for each place, an assertion's bit in each. NULL
+ * when memory is short. */
 uint8_t *answer_assertions(const automaton_t &automaton, uint32_t count, const uint8_t *text,
                            uint32_t first, uint32_t end) {
   uint32_t size = end - first, length;

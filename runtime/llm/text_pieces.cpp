@@ -177,8 +177,8 @@ bool split_piece(const text_step_t &step, const uint8_t *text, const piece_t &pi
                  piece_sink_t sink) {
   pattern_search_t search;
   splitter_t splitter = {step, piece, sink, {}, false, false};
-  bool done = search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin,
-                           piece.end);
+  bool done =
+      search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin, piece.end);
   uint32_t gap = piece.begin, at = piece.begin, stop;
   while (done && at < piece.end) {
     done = search.next(&at, &stop);

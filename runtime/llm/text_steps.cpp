@@ -44,8 +44,8 @@ bool prepend(const text_step_t &step, const uint8_t *text, const piece_t &piece,
 
 bool replace(const text_step_t &step, const uint8_t *text, const piece_t &piece, pieces_t *to) {
   pattern_search_t search;
-  bool done = search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin,
-                           piece.end);
+  bool done =
+      search.begin(*static_cast<const automaton_t *>(step.table), text, piece.begin, piece.end);
   uint32_t copied = piece.begin, at = piece.begin, stop;
   while (done && at < piece.end) {
     done = search.next(&at, &stop);

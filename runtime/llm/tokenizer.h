@@ -35,8 +35,9 @@ struct automaton_t {
   const uint8_t *ascii_classes;
   const uint16_t *transitions;
   uint32_t class_count, assertion_count;
-  assertion_t assertions[max_assertions + 1]; /* the last one of `starts` says where matches begin */
-  automaton_t *starts;                        /* or NULL */
+  assertion_t
+      assertions[max_assertions + 1]; /* the last one of `starts` says where matches begin */
+  automaton_t *starts;                /* or NULL */
 };
 
 struct trie_t {

@@ -65,7 +65,8 @@ bool opening_t::read_merges() const {
   if (priorities.data && priorities.size != tokenizer->merged.size)
     return corrupt("priorities are not as many as merged", priorities.size);
   tokenizer->priorities = priorities.data;
-  if (!check_ids(tokenizer->merged, "a merge gives no token"))
+  if (!check_ids(tokenizer->merged, "a merge gives no token") ||
+      !check_aligned(tokenizer->merges, "the merges are not aligned"))
     return false;
   bool empty = false;
   for (uint32_t i = 0; i < tokenizer->merges.size; ++i) {
@@ -114,6 +115,8 @@ bool opening_t::read_model() const {
     span_t<double> scores = span(source->scores());
     if (scores.size != tokenizer->size)
       return corrupt("expected a score for each token", scores.size);
+    if (!check_aligned(scores, "the scores are not aligned"))
+      return false;
     tokenizer->scores = scores.data;
     tokenizer->unk_score = source->unk_score();
     tokenizer->single_precision = source->single_precision();

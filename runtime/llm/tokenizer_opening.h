@@ -2,6 +2,7 @@
 #ifndef KILN_LLM_TOKENIZER_OPENING_H
 #define KILN_LLM_TOKENIZER_OPENING_H
 
+#include "core/checked.h"
 #include "core/error.h"
 #include "llm/tokenizer.h"
 
@@ -34,6 +35,11 @@ struct opening_t {
       if (ids[i] >= tokenizer->size)
         return corrupt(name, i);
     return true;
+  }
+
+  /* The verifier checks that a vector's length is aligned, not that its elements are. */
+  template <typename T> bool check_aligned(span_t<T> elements, const char *name) const {
+    return elements.size == 0 || is_aligned(elements.data, alignof(T)) || corrupt(name, 0);
   }
 
   template <typename T> bool allocate(uint32_t count, T **result) const {

@@ -38,8 +38,7 @@ TEST(TokenizerOptions, AnswerAsTheLibrary) {
   for (const json &entry : entries) {
     std::string name = entry["name"], base = entry["base"];
     SCOPED_TRACE(name);
-    json description =
-        changed(readJson(golden + "/" + base + "/tokenizer.json"), entry["change"]);
+    json description = changed(readJson(golden + "/" + base + "/tokenizer.json"), entry["change"]);
     auto tables = kiln::compileTokenizerJson(description.dump(), "");
     if (!tables) {
       ADD_FAILURE() << llvm::toString(tables.takeError());
