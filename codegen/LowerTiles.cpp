@@ -191,6 +191,7 @@ LogicalResult TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder
     for (Value operand : op->getOperands())
       operands.push_back(tiles[operand][r]);
     rows.push_back(isa<graph::SiluOp>(op)       ? emitSilu(b, operands.front())
+                   : isa<graph::GeluOp>(op)     ? emitGelu(b, operands.front())
                    : isa<graph::GeluTanhOp>(op) ? emitGeluTanh(b, operands.front())
                                                 : emitElementwise(b, op, operands));
     if (!rows.back())

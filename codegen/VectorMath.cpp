@@ -3,6 +3,7 @@
 #include "codegen/EmitSupport.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace kiln;
@@ -77,6 +78,33 @@ Value emit::emitGeluTanh(ImplicitLocOpBuilder &b, Value x) {
   Value factor = math::FmaOp::create(b, square, splatConstant(b, type, unit * 0.044715),
                                      splatConstant(b, type, unit));
   return emitDividedBy(b, x, arith::MulFOp::create(b, x, factor));
+}
+
+// The tail of the normal distribution, 1/2 erfc(|x| / sqrt 2), by Abramowitz and Stegun, "Handbook
+// of Mathematical Functions" (1964), 7.1.26: a polynomial in t = 1 / (1 + p |x| / sqrt 2) times
+// e^(-x^2 / 2), within 0.75e-7. It is the factor of a negative x, and what a positive one's lacks
+// of 1.
+Value emit::emitGelu(ImplicitLocOpBuilder &b, Value x) {
+  static constexpr double coefficients[] = {0.254829592, -0.284496736, 1.421413741, -1.453152027,
+                                            1.061405429};
+  constexpr double p = 0.3275911;
+  auto type = cast<VectorType>(x.getType());
+  Value zero = splatConstant(b, type, 0), one = splatConstant(b, type, 1);
+  Value most = splatConstant(b, type, 16); // nothing is left of the tail
+  Value size = math::AbsFOp::create(b, x);
+  Value isBelow = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, size, most);
+  size = arith::SelectOp::create(b, isBelow, size, most);
+  Value t =
+      emitReciprocal(b, math::FmaOp::create(b, size, splatConstant(b, type, p * M_SQRT1_2), one));
+  Value sum = splatConstant(b, type, 0.5 * coefficients[4]);
+  for (int i = 3; i >= 0; --i)
+    sum = math::FmaOp::create(b, sum, t, splatConstant(b, type, 0.5 * coefficients[i]));
+  Value turns = arith::MulFOp::create(b, arith::MulFOp::create(b, size, size),
+                                      splatConstant(b, type, -0.5 * 1.4426950408889634));
+  Value tail = arith::MulFOp::create(b, arith::MulFOp::create(b, sum, t), emitExp2(b, turns, 5));
+  Value isNegative = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, x, zero);
+  Value factor = arith::SelectOp::create(b, isNegative, tail, arith::SubFOp::create(b, one, tail));
+  return arith::MulFOp::create(b, x, factor);
 }
 
 // (1 - e) / (1 + e) with e = e^(-2|x|), which is small where it matters, and the sign of x.

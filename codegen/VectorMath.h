@@ -16,6 +16,9 @@ mlir::Value emitTanh(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
 /// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) within 2e-6 of its size; NaN for NaN.
 mlir::Value emitGeluTanh(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
 
+/// x/2 (1 + erf(x / sqrt 2)) within 3e-7 of |x|; NaN for NaN.
+mlir::Value emitGelu(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
+
 /// x / (1 + e^-x) within 1.5e-6 of its size (e^-x of a large x is only that exact); NaN for NaN.
 mlir::Value emitSilu(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
 

@@ -71,6 +71,12 @@ Value AttentionFrame::firstSeen(Value position) {
   return frame.max(frame.sub(position, i64(b, window - 1)), i64(b, 0));
 }
 
+Value AttentionFrame::endSeen(Value slot, Value position, Value count) {
+  if (seesAll())
+    return index(shape.op.getLengths(), slot);
+  return frame.add(position, count);
+}
+
 Value AttentionFrame::pageAddress(Value slot, Value page) {
   Value id = index(shape.op.getBlockTable(), frame.add(frame.mul(slot, tableColumns), page));
   Value base = frame.buffer(cast<BlockArgument>(shape.op.getCache()).getArgNumber());

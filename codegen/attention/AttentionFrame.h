@@ -41,6 +41,11 @@ public:
   mlir::Value slot(mlir::Value token);     // i64
   /// First position that a token at `position` sees; i64.
   mlir::Value firstSeen(mlir::Value position);
+  /// Whether every token sees all of its sequence, not only what precedes it.
+  bool seesAll() { return bool(shape.op.getLengths()); }
+  /// What follows the last position that `count` neighbouring tokens of a sequence, from one at
+  /// `position` on, see; i64.
+  mlir::Value endSeen(mlir::Value slot, mlir::Value position, mlir::Value count);
   mlir::Value index(mlir::Value operand, mlir::Value at); // element of an i32 parameter, as i64
 
   /// Address of the page that holds positions page * pageSize ... of a sequence.

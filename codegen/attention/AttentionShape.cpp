@@ -68,6 +68,12 @@ std::optional<AttentionShape> AttentionShape::match(exec::KernelOp kernel, std::
       reason = "positions, slots and block table are not i32 parameters";
       return std::nullopt;
     }
+  if (Value lengths = shape.op.getLengths();
+      lengths && (!isa<BlockArgument>(lengths) ||
+                  !cast<RankedTensorType>(lengths.getType()).getElementType().isInteger(32))) {
+    reason = "lengths are no i32 parameter";
+    return std::nullopt;
+  }
   for (auto [value, source] : {std::pair(shape.op.getQuery(), &shape.query),
                                {shape.op.getKey(), &shape.key},
                                {shape.op.getValue(), &shape.value}}) {

@@ -44,6 +44,7 @@ struct MatrixAttention::Step {
   Value pages;    // of the step that some row of the pair sees
   Value start;    // first position of the step
   Value position; // of the block's first token
+  Value end;      // what follows the last position that the block sees
   Value head;     // kv head
 };
 
@@ -100,13 +101,20 @@ Value MatrixAttention::outputsOf(Value pair) {
   return address(b, f.scratch(outputOffset), pair, 2 * dimTiles * tileBytes);
 }
 
+/// Positions that a token of the block sees from the step's first on; may be < 0.
+Value MatrixAttention::seenOf(const Step &step, Value token) {
+  KernelFrame &k = f.frame;
+  Value end = f.seesAll() ? step.end : k.add(k.add(step.position, token), i64(b, 1));
+  return k.sub(end, step.start);
+}
+
 void MatrixAttention::emitAttend(const Rows &rows) {
   KernelFrame &k = f.frame;
   unit.begin(b, f.scratch(configOffset));
   Value count = k.mul(rows.count, i64(b, f.group));
   Value usedPairs = k.ceilDiv(count, pairRows);
   emitQueries(rows, usedPairs);
-  Value end = k.add(rows.position, rows.count); // positions the last token sees
+  Value end = f.endSeen(rows.slot, rows.position, rows.count);
   Value begin = i64(b, 0);
   if (f.window) // steps that no row sees are not visited
     begin = k.mul(k.floorDiv(f.firstSeen(rows.position), positions), i64(b, positions));
@@ -120,11 +128,11 @@ void MatrixAttention::emitAttend(const Rows &rows) {
                        k.sub(k.sub(end, start), k.mul(page, i64(b, f.pageSize))));
     });
     loop(b, i64(b, 0), usedPairs, 1, [&](Value pair) {
-      Step step{pair, k.mul(pair, i64(b, pairRows)), pages, start, rows.position, rows.head};
+      Step step{pair, k.mul(pair, i64(b, pairRows)), pages, start, rows.position, end, rows.head};
       // What the pair's last row sees of the step.
       Value lastToken = k.min(k.floorDiv(k.add(step.firstRow, i64(b, pairRows - 1)), f.group),
                               k.sub(rows.count, i64(b, 1)));
-      Value seen = k.sub(k.add(k.add(rows.position, lastToken), i64(b, 1)), start);
+      Value seen = seenOf(step, lastToken);
       Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, seen, i64(b, 0));
       Value firstToken = k.floorDiv(step.firstRow, f.group);
       if (f.window) // what its first row sees begins before the step ends
@@ -137,7 +145,7 @@ void MatrixAttention::emitAttend(const Rows &rows) {
         step.pages = k.min(k.ceilDiv(seen, f.pageSize), pages);
         emitScores(step);
         // Its first row may see less.
-        Value firstSeen = k.sub(k.add(k.add(rows.position, firstToken), i64(b, 1)), start);
+        Value firstSeen = seenOf(step, firstToken);
         Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, firstSeen,
                                             k.mul(step.pages, i64(b, f.pageSize)));
         if (f.window) // and its last row, from later on
@@ -343,7 +351,7 @@ void MatrixAttention::emitSoftmax(const Step &step, bool masked) {
                             positions / depth * tileBytes);
     Value token = k.floorDiv(row, f.group), seen, queryHead;
     if (masked)
-      seen = k.sub(k.add(k.add(step.position, token), i64(b, 1)), step.start);
+      seen = seenOf(step, token);
     if (f.changesScores())
       queryHead =
           k.add(k.mul(step.head, i64(b, f.group)), k.sub(row, k.mul(token, i64(b, f.group))));

@@ -28,6 +28,7 @@ public:
 
 private:
   struct Step;
+  mlir::Value seenOf(const Step &step, mlir::Value token);
   void emitQueries(const Rows &rows, mlir::Value pairs);
   void emitExpandKeys(mlir::Value keys, mlir::Value page);
   void emitExpandValues(mlir::Value values, mlir::Value page, mlir::Value left);

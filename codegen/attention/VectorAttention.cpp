@@ -4,6 +4,8 @@
 //   online softmax: running maximum and sum, older output rescaled (Milakov, Gimelshein 2018)
 //   probabilities times values, added to the outputs
 //
+// Rows that see all of their sequence see alike, as far as it is long.
+//
 // With a window, what lies before it is masked and pages wholly before it are not visited. A row
 // that has seen nothing yet collects weights of 1; the first score it sees, 1e30 above, takes them
 // back to exactly nothing.
@@ -102,7 +104,7 @@ void VectorAttention::emitInitial(Value state) {
 }
 
 void VectorAttention::emitAttend(const Rows &rows) {
-  Value count = f.frame.add(rows.position, rows.count);
+  Value count = f.endSeen(rows.slot, rows.position, rows.count);
   Value segments = f.frame.ceilDiv(count, kSegmentPages * f.pageSize);
   emitInitial(f.scratch(wholeOffset));
   Value first = f.frame.floorDiv(f.firstSeen(rows.position), kSegmentPages * f.pageSize);
@@ -123,7 +125,7 @@ void VectorAttention::emitMergeStates(const Rows &rows, Value states, Value coun
 void VectorAttention::emitSegment(const Rows &rows, Value segment, Value state) {
   KernelFrame &k = f.frame;
   emitInitial(state);
-  Value count = k.add(rows.position, rows.count);
+  Value count = f.endSeen(rows.slot, rows.position, rows.count);
   Value firstPage = k.mul(segment, i64(b, kSegmentPages));
   Value lastPage = k.min(k.ceilDiv(count, f.pageSize), k.add(firstPage, i64(b, kSegmentPages)));
   if (f.window) // pages that no row sees
@@ -157,7 +159,7 @@ void VectorAttention::emitSegment(const Rows &rows, Value segment, Value state) 
     loop(b, i64(b, 0), usedRows, stepRows, [&](Value firstRow) {
       page.firstRow = firstRow;
       Value seen = page.left;
-      if (maxTokens > 1) // the step's last row sees most
+      if (rowsDiffer()) // the step's last row sees most
         seen = k.min(seen, k.add(page.firstSeen,
                                  k.floorDiv(k.add(firstRow, i64(b, stepRows - 1)), f.group)));
       page.seen = k.max(k.min(seen, i64(b, f.pageSize)), i64(b, 0));
@@ -237,7 +239,7 @@ void VectorAttention::emitScores(const Page &page) {
           return f.frame.floorDiv(f.frame.add(page.firstRow, i64(b, r)), f.group);
         };
         Value seen = page.left;
-        if (maxTokens > 1)
+        if (rowsDiffer())
           seen = f.frame.min(seen, f.frame.add(page.firstSeen, tokenOfRow()));
         Value mask = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane,
                                            broadcast(b, f.frame.sub(seen, position), lanes));

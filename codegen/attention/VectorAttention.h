@@ -56,6 +56,9 @@ private:
     return emit::load(b, f.f32Type, emit::address(b, base, row, 4), 4);
   }
 
+  /// Whether a row sees more than the one before it.
+  bool rowsDiffer() { return maxTokens > 1 && !f.seesAll(); }
+
   AttentionFrame &f;
   Rotation &rotation;
   mlir::ImplicitLocOpBuilder &b;

@@ -26,7 +26,7 @@ static Value select(ImplicitLocOpBuilder &b, Value condition, Value x, Value y) 
 
 /// Pages that some of `count` tokens sees.
 Value WorkList::pagesOf(Value token, Value count) {
-  Value end = f.frame.ceilDiv(f.frame.add(f.position(token), count), f.pageSize);
+  Value end = f.frame.ceilDiv(f.endSeen(f.slot(token), f.position(token), count), f.pageSize);
   if (!f.window)
     return end;
   return f.frame.sub(end, f.frame.floorDiv(f.firstSeen(f.position(token)), f.pageSize));

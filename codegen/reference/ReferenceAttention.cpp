@@ -268,6 +268,8 @@ private:
     Value slot = indexOf(rows, op.getSlots(), row);
     Value query = rowOf(rows, op.getQuery(), row);
     Value count = add(position, constant(1)), from = constant(0);
+    if (op.getLengths())
+      count = indexOf(rows, op.getLengths(), slot);
     if (op.getWindow())
       from = arith::MaxSIOp::create(
           b, arith::SubIOp::create(b, count, constant(int64_t(*op.getWindow()))), from);

@@ -1,6 +1,6 @@
-// Reads the module attributes `graph.facts` (a dictionary of strings) and `graph.language_model`
-// (what the runtime needs to drive the decoder function); an unknown key or a value of another type
-// is an error, so that nothing an importer says gets lost.
+// Reads the module attributes `graph.facts` (a dictionary of strings), `graph.language_model` (what
+// the runtime needs to drive the decoder function) and `graph.encoder` (the same of an encoder); an
+// unknown key or a value of another type is an error, so that nothing an importer says gets lost.
 #include "compiler/artifact/DescribeFacts.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <limits>
@@ -54,16 +54,52 @@ static llvm::Error readTokens(StringRef key, Attribute value, std::vector<int32_
   return llvm::Error::success();
 }
 
-static llvm::Error readEntry(StringRef key, Attribute value, schema::LanguageModelT &model) {
-  if (key == "function") {
-    if (auto symbol = dyn_cast<FlatSymbolRefAttr>(value))
-      model.function = symbol.getValue().str();
-    else if (auto name = dyn_cast<StringAttr>(value))
-      model.function = name.str();
-    else
-      return fail(key, "a function's name", value);
-    return llvm::Error::success();
+static llvm::Error readBool(StringRef key, Attribute value, bool &result) {
+  auto flag = dyn_cast<BoolAttr>(value);
+  if (!flag)
+    return fail(key, "true or false", value);
+  result = flag.getValue();
+  return llvm::Error::success();
+}
+
+static llvm::Error readFunction(StringRef key, Attribute value, std::string &result) {
+  if (auto symbol = dyn_cast<FlatSymbolRefAttr>(value))
+    result = symbol.getValue().str();
+  else if (auto name = dyn_cast<StringAttr>(value))
+    result = name.str();
+  else
+    return fail(key, "a function's name", value);
+  return llvm::Error::success();
+}
+
+static llvm::Error readEntry(StringRef key, Attribute value, schema::EncoderT &encoder) {
+  if (key == "function")
+    return readFunction(key, value, encoder.function);
+  if (key == "vocab_size")
+    return readInteger(key, value, encoder.vocab_size);
+  if (key == "hidden_size")
+    return readInteger(key, value, encoder.hidden_size);
+  if (key == "context_length")
+    return readInteger(key, value, encoder.context_length);
+  if (key == "page_size")
+    return readInteger(key, value, encoder.page_size);
+  if (key == "normalize")
+    return readBool(key, value, encoder.normalize);
+  if (key == "pooling") {
+    auto name = dyn_cast<StringAttr>(value);
+    for (schema::Pooling pooling : schema::EnumValuesPooling())
+      if (name && name.getValue() == schema::EnumNamePooling(pooling)) {
+        encoder.pooling = pooling;
+        return llvm::Error::success();
+      }
+    return fail(key, "mean, cls or max", value);
   }
+  return fail(key, "a key of graph.encoder", value);
+}
+
+static llvm::Error readEntry(StringRef key, Attribute value, schema::LanguageModelT &model) {
+  if (key == "function")
+    return readFunction(key, value, model.function);
   if (key == "vocab_size")
     return readInteger(key, value, model.vocab_size);
   if (key == "context_length")
@@ -76,13 +112,8 @@ static llvm::Error readEntry(StringRef key, Attribute value, schema::LanguageMod
     return readInteger(key, value, model.bos_token);
   if (key == "eos_tokens")
     return readTokens(key, value, model.eos_tokens);
-  if (key == "add_bos") {
-    auto flag = dyn_cast<BoolAttr>(value);
-    if (!flag)
-      return fail(key, "true or false", value);
-    model.add_bos = flag.getValue();
-    return llvm::Error::success();
-  }
+  if (key == "add_bos")
+    return readBool(key, value, model.add_bos);
   if (key == "temperature")
     return readFloat(key, value, model.temperature);
   if (key == "top_k")
@@ -92,6 +123,24 @@ static llvm::Error readEntry(StringRef key, Attribute value, schema::LanguageMod
   if (key == "repetition_penalty")
     return readFloat(key, value, model.repetition_penalty);
   return fail(key, "a key of graph.language_model", value);
+}
+
+/// Reads the module attribute `name`, where it is there, into `table`.
+template <typename Table>
+static llvm::Error readTable(ModuleOp module, StringRef name, const schema::ProgramT &program,
+                             std::unique_ptr<Table> &table) {
+  auto entries = module->getAttrOfType<DictionaryAttr>(name);
+  if (!entries)
+    return llvm::Error::success();
+  auto read = std::make_unique<Table>();
+  for (NamedAttribute entry : entries)
+    if (llvm::Error error = readEntry(entry.getName(), entry.getValue(), *read))
+      return error;
+  if (llvm::none_of(program.functions,
+                    [&](const auto &function) { return function->name == read->function; }))
+    return llvm::createStringError(name + ": no function '" + read->function + "'");
+  table = std::move(read);
+  return llvm::Error::success();
 }
 
 llvm::Error kiln::describeFacts(ModuleOp module, schema::ProgramT &program) {
@@ -105,17 +154,8 @@ llvm::Error kiln::describeFacts(ModuleOp module, schema::ProgramT &program) {
       fact->value = text.str();
       program.facts.push_back(std::move(fact));
     }
-  auto entries = module->getAttrOfType<DictionaryAttr>("graph.language_model");
-  if (!entries)
-    return llvm::Error::success();
-  auto model = std::make_unique<schema::LanguageModelT>();
-  for (NamedAttribute entry : entries)
-    if (llvm::Error error = readEntry(entry.getName(), entry.getValue(), *model))
-      return error;
-  for (const auto &function : program.functions)
-    if (function->name == model->function) {
-      program.language_model = std::move(model);
-      return llvm::Error::success();
-    }
-  return llvm::createStringError("graph.language_model: no function '" + model->function + "'");
+  if (llvm::Error error =
+          readTable(module, "graph.language_model", program, program.language_model))
+    return error;
+  return readTable(module, "graph.encoder", program, program.encoder);
 }

@@ -1,397 +1,51 @@
-// Builds the one language-model function of a decoder, for every family: the record's fields choose
-// norm, position, activation, biases and weight orientation. After it the module holds the five
-// dims, one graph.weight for each tensor that is used, and graph.func @decode with one op per op of
-// the model, each at a location named after its module ("model.layers.3.self_attn.q_proj").
+// Builds the one language-model function of a decoder, for every family. After it the module holds
+// the five dims, one graph.weight for each tensor that is used, and graph.func @decode.
 #include "compiler/import/BuildDecoder.h"
-#include "ir/Formats.h"
-#include "ir/Graph/GraphDialect.h"
-#include "llvm/Support/MathExtras.h"
+#include "compiler/import/LayerBuilder.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::graph;
 
-static constexpr int64_t mostSequences = 256, mostPages = 1 << 20;
-
 namespace {
-class DecoderBuilder {
+class DecoderBuilder : public LayerBuilder {
 public:
-  DecoderBuilder(const DecoderConfig &config, const DecoderPlan &plan, const ModelTensors &tensors,
-                 const ImportOptions &options, MLIRContext &context)
-      : config(config), plan(plan), family(*config.family), tensors(tensors), options(options),
-        b(&context), module(ModuleOp::create(UnknownLoc::get(&context))) {}
+  using LayerBuilder::LayerBuilder;
 
   OwningOpRef<ModuleOp> build() {
-    b.setInsertionPointToStart(module->getBody());
-    declareDims();
-    FuncOp function = declareFunction();
-    buildBody(function);
+    int64_t maxTokens = std::min(options.maxTokens, config.contextLength);
+    declareDim("n", 1, maxTokens); // tokens
+    declareDim("m", 0, maxTokens); // rows of logits wanted
+    declareDim("s", 1, mostSequences);
+    declareDim("b", 1, getBlocks()); // columns of the block table
+    declareDim("p", 1, mostPages);
+    buildBody(declare());
     return std::move(module);
   }
 
 private:
-  enum Dim : unsigned { Tokens, Rows, Slots, Blocks, Pages, dimCount };
-  enum Input : unsigned { TokenIds, Positions, SlotIds, BlockTable, OutRows, Cache };
-
-  // ---- Declarations -------------------------------------------------------------------------
-
-  int64_t getBlocks() const { return llvm::divideCeil(config.contextLength, options.pageSize); }
-
-  Location locate(const Twine &name) { return NameLoc::get(b.getStringAttr(name)); }
-
-  FlatSymbolRefAttr symbol(Dim dim) {
-    static constexpr StringLiteral names[dimCount] = {"n", "m", "s", "b", "p"};
-    return FlatSymbolRefAttr::get(b.getContext(), names[dim]);
-  }
-
-  void declareDims() {
-    int64_t maxTokens = std::min(options.maxTokens, config.contextLength);
-    auto declare = [&](Dim dim, int64_t min, int64_t max) {
-      StringRef name = symbol(dim).getValue();
-      DimOp::create(b, locate(name), name, min, max);
-    };
-    declare(Tokens, 1, maxTokens);
-    declare(Rows, 0, maxTokens);
-    declare(Slots, 1, mostSequences);
-    declare(Blocks, 1, getBlocks());
-    declare(Pages, 1, mostPages);
-  }
-
-  RankedTensorType typed(Type element, Dim rows, ArrayRef<int64_t> columns = {}) {
-    SmallVector<int64_t> shape = {ShapedType::kDynamic};
-    llvm::append_range(shape, columns);
-    return RankedTensorType::get(shape, element, DimsAttr::get(b.getContext(), symbol(rows)));
-  }
-
-  /// Activations: [rows, columns] of f32.
-  RankedTensorType activation(int64_t columns, Dim rows = Tokens) {
-    return typed(b.getF32Type(), rows, columns);
-  }
-
-  AffineMap limit(AffineExpr expression) { return AffineMap::get(0, dimCount, expression); }
-  AffineExpr dim(Dim dim) { return b.getAffineSymbolExpr(dim); }
-
-  /// Positions stay below the context: below every page but the last in full, so b * page_size less
-  /// what the last page has over, once b has reached it.
-  AffineExpr positionLimit() {
-    int64_t excess = getBlocks() * options.pageSize - config.contextLength;
-    return dim(Blocks) * options.pageSize - dim(Blocks).floorDiv(getBlocks()) * excess;
-  }
-
-  Type cacheElementType() {
-    switch (options.cache) {
-    case CacheElement::F32:
-      return b.getF32Type();
-    case CacheElement::F16:
-      return b.getF16Type();
-    case CacheElement::Q8:
-      return b.getI8Type();
-    }
-    llvm_unreachable("all elements are listed");
-  }
-
-  FuncOp declareFunction() {
+  FuncOp declare() {
     Type i32 = b.getI32Type();
-    auto cache = CacheType::get(b.getContext(), config.layers, config.kvHeads, config.headDim,
-                                options.pageSize, symbol(Pages), cacheElementType());
-    auto table =
-        RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, i32,
-                              DimsAttr::get(b.getContext(), {symbol(Slots), symbol(Blocks)}));
-    struct Argument {
-      StringRef name;
-      Type type;
-      AffineExpr limit; // null: no indices
-    };
     const Argument arguments[] = {
-        {"tokens", typed(i32, Tokens), b.getAffineConstantExpr(config.vocabulary)},
-        {"positions", typed(i32, Tokens), positionLimit()},
-        {"slots", typed(i32, Tokens), dim(Slots)},
-        {"block_table", table, dim(Pages)},
-        {"out_rows", typed(i32, Rows), dim(Tokens)},
-        {"kv_cache", cache, {}},
+        {"tokens", typed(i32, "n"), b.getAffineConstantExpr(config.vocabulary)},
+        {"positions", typed(i32, "n"), positionLimit()},
+        {"slots", typed(i32, "n"), dim("s")},
+        {"block_table", blockTable(), dim("p")},
+        {"out_rows", typed(i32, "m"), dim("n")},
+        {"kv_cache", cacheOf(config.layers), {}},
     };
-    SmallVector<Type> types;
-    SmallVector<Attribute> attributes;
-    SmallVector<Location> locations;
-    for (const Argument &argument : arguments) {
-      NamedAttrList list;
-      list.append("graph.name", b.getStringAttr(argument.name));
-      if (argument.limit)
-        list.append("graph.index_limit", AffineMapAttr::get(limit(argument.limit)));
-      attributes.push_back(list.getDictionary(b.getContext()));
-      types.push_back(argument.type);
-      locations.push_back(locate(argument.name));
-    }
-    auto resultAttributes =
-        b.getDictionaryAttr(b.getNamedAttr("graph.name", b.getStringAttr("logits")));
-    Type result = activation(config.vocabulary, Rows);
-    auto function = FuncOp::create(b, locate("decode"), "decode", b.getFunctionType(types, result),
-                                   b.getArrayAttr(attributes), b.getArrayAttr(resultAttributes));
-    function.getBody().emplaceBlock().addArguments(types, locations);
-    firstWeight = function;
-    return function;
-  }
-
-  // ---- Weights ------------------------------------------------------------------------------
-
-  /// How a weight is made of tensors.
-  struct Making {
-    bool transposed = false;           // the file has [in, out]
-    ArrayRef<OutputRange> ranges = {}; // rows of each tensor; all where empty
-    double offset = 0;                 // added to every value
-  };
-
-  /// The tensors, one below the other, as a value, declaring their weight, `name`, at first use.
-  Value use(ArrayRef<std::string> tensorNames, const std::string &name, Location location,
-            const Making &making) {
-    WeightOp &weight = weights[name];
-    if (!weight)
-      weight = declareWeight(tensorNames, name, making);
-    return WeightRefOp::create(b, location, weight.getStoredType(), weight.getSymName());
-  }
-  Value use(const std::string &tensorName, Location location) {
-    return use(tensorName, tensorName, location, {});
-  }
-
-  /// Adds the tensor's sources and its rows to `shape`.
-  void addSources(const std::string &tensorName, const Making &making, SmallVector<int64_t> &shape,
-                  SmallVectorImpl<Attribute> &sources) {
-    const ModelTensor &tensor = tensors.byName.at(tensorName);
-    SmallVector<int64_t> part = llvm::to_vector(tensor.entry.shape);
-    // Neighbouring rows are a byte range of their own.
-    int64_t rowBytes = int64_t(tensor.entry.sizeBytes) / part[0];
-    OutputRange all = {0, part[0]};
-    int64_t rows = shape.empty() ? 0 : shape[0];
-    for (OutputRange range : making.ranges.empty() ? ArrayRef(all) : making.ranges) {
-      part[0] = range.count;
-      rows += range.count;
-      sources.push_back(SourceAttr::get(b.getContext(), tensor.file, tensor.entry.name,
-                                        int64_t(tensor.entry.offset) + range.first * rowBytes,
-                                        *findElementType(tensor.entry.dtype), part,
-                                        tensor.interleaved));
-    }
-    shape = part;
-    shape[0] = rows;
-  }
-
-  WeightOp declareWeight(ArrayRef<std::string> tensorNames, StringRef name, const Making &making) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(firstWeight);
-    SmallVector<int64_t> shape;
-    SmallVector<Attribute> sources, transforms;
-    for (const std::string &tensorName : tensorNames)
-      addSources(tensorName, making, shape, sources);
-    if (making.transposed) {
-      std::swap(shape[0], shape[1]);
-      transforms.push_back(TransposeAttr::get(b.getContext()));
-    }
-    if (making.offset != 0)
-      transforms.push_back(OffsetAttr::get(b.getContext(), b.getF64FloatAttr(making.offset)));
-    if (sources.size() > 1)
-      transforms.push_back(ConcatAttr::get(b.getContext()));
-    StringRef element = *findElementType(tensors.byName.at(tensorNames.front()).entry.dtype);
-    StringRef format = findFormat(element) ? element : "f32"; // which holds the values of blocks
-    return WeightOp::create(b, locate(name), name, RankedTensorType::get(shape, b.getF32Type()),
-                            b.getArrayAttr(sources), b.getArrayAttr(transforms), format, "rows");
-  }
-
-  // ---- Modules ------------------------------------------------------------------------------
-
-  Value useOf(const LinearPlan &linear, StringRef tensor, Location location) {
-    bool transposed = tensor == "weight" && linear.orientation == WeightOrientation::InOut;
-    return use((linear.module + "." + tensor).str(), (linear.name + "." + tensor).str(), location,
-               {transposed, linear.ranges});
-  }
-
-  Value buildLinear(const LinearPlan &linear, Value input) {
-    Location location = locate(linear.name);
-    Type type =
-        withShape(cast<RankedTensorType>(input.getType()), {ShapedType::kDynamic, linear.outputs});
-    Value result = MatmulOp::create(b, location, type, input, useOf(linear, "weight", location));
-    if (linear.bias)
-      result = AddOp::create(b, location, type, result, useOf(linear, "bias", location));
-    return result;
-  }
-
-  Value buildNorm(const NormPlan &norm, Value input) {
-    Location location = locate(norm.name);
-    std::string name = norm.name + ".weight";
-    Value weight = use(name, name, location, {false, {}, family.normOffset});
-    FloatAttr eps = b.getF64FloatAttr(config.normEps);
-    if (!norm.bias)
-      return RmsNormOp::create(b, location, input.getType(), input, weight, eps);
-    Value bias = use(norm.name + ".bias", location);
-    return LayerNormOp::create(b, location, input.getType(), input, weight, bias, eps);
-  }
-  Value buildNorm(const std::optional<NormPlan> &norm, Value input) {
-    return norm ? buildNorm(*norm, input) : input;
-  }
-
-  Value buildActivation(Location location, Value input) {
-    Type type = input.getType();
-    switch (config.activation) {
-    case Activation::Silu:
-      return SiluOp::create(b, location, type, input);
-    case Activation::Relu:
-      return ReluOp::create(b, location, type, input);
-    case Activation::Gelu:
-      return GeluOp::create(b, location, type, input);
-    case Activation::GeluTanh:
-      return GeluTanhOp::create(b, location, type, input);
-    }
-    llvm_unreachable("every activation is in the switch");
-  }
-
-  Value buildAdd(Location location, Value lhs, Value rhs) {
-    return AddOp::create(b, location, lhs.getType(), lhs, rhs);
-  }
-
-  Value buildEmbedding() {
-    Location location = locate(plan.embedding);
-    Type type = activation(config.hidden);
-    Value x = EmbedOp::create(b, location, type, arguments[TokenIds],
-                              use(plan.embedding + ".weight", location));
-    if (config.embeddingScale != 1)
-      x = ScaleOp::create(b, location, x.getType(), x, b.getF64FloatAttr(config.embeddingScale));
-    if (plan.positions) {
-      location = locate(*plan.positions);
-      Value position = EmbedOp::create(b, location, type, arguments[Positions],
-                                       use(*plan.positions + ".weight", location));
-      x = buildAdd(location, x, position);
-    }
-    return buildNorm(plan.embeddingNorm, x);
-  }
-
-  /// Query, key and value, cut out of one result where the family has one map for all three.
-  SmallVector<Value> buildQkv(const LayerPlan &layer, Value input) {
-    SmallVector<Value> results;
-    for (const LinearPlan &linear : layer.qkv)
-      results.push_back(buildLinear(linear, input));
-    if (results.size() == 3)
-      return results;
-    Location location = locate(layer.qkv.front().name);
-    Value fused = results.front();
-    results.clear();
-    int64_t offset = 0;
-    for (int64_t heads : {config.heads, config.kvHeads, config.kvHeads}) {
-      int64_t size = heads * config.headDim;
-      results.push_back(SliceOp::create(b, location, activation(size), fused, offset, size));
-      offset += size;
-    }
-    return results;
-  }
-
-  Value buildRope(const Twine &name, const RotaryConfig &rotary, Value input) {
-    DenseF64ArrayAttr frequencies;
-    if (!rotary.frequencies.empty())
-      frequencies = b.getDenseF64ArrayAttr(rotary.frequencies);
-    FloatAttr magnitude;
-    if (rotary.magnitude != 1)
-      magnitude = b.getF64FloatAttr(rotary.magnitude);
-    return RopeOp::create(b, locate(name), input.getType(), input, arguments[Positions],
-                          b.getI64IntegerAttr(config.headDim),
-                          b.getI64IntegerAttr(rotary.rotaryDim), b.getF64FloatAttr(rotary.theta),
-                          frequencies, magnitude);
-  }
-
-  Value buildAttention(const LayerPlan &layer, int64_t number, Value input) {
-    const LayerConfig &layerConfig = config.layerConfigs[size_t(number)];
-    SmallVector<Value> qkv = buildQkv(layer, input);
-    std::string name = layer.name + "." + family.modules.attentionOutput.split('.').first.str();
-    qkv[0] = buildNorm(layer.queryNorm, qkv[0]);
-    qkv[1] = buildNorm(layer.keyNorm, qkv[1]);
-    if (layerConfig.rotation != LayerConfig::Rotation::None) {
-      bool isLocal = layerConfig.rotation == LayerConfig::Rotation::Local;
-      for (Value &value : MutableArrayRef(qkv).take_front(2))
-        value =
-            buildRope(name + ".rotary_emb", isLocal ? config.localRotary : config.rotary, value);
-    }
-    auto integer = [&](int64_t value) { return b.getI64IntegerAttr(value); };
-    auto attention = AttentionOp::create(
-        b, locate(name), qkv[0].getType(), qkv[0], qkv[1], qkv[2], arguments[Positions],
-        arguments[SlotIds], arguments[BlockTable], arguments[Cache], integer(number),
-        integer(config.heads), integer(config.kvHeads), integer(config.headDim),
-        b.getF64FloatAttr(config.scoreScale), IntegerAttr(), FloatAttr(), DenseF64ArrayAttr());
-    if (layerConfig.window)
-      attention.setWindowAttr(integer(layerConfig.window));
-    if (config.attentionSoftcap != 0)
-      attention.setSoftcapAttr(b.getF64FloatAttr(config.attentionSoftcap));
-    if (!config.slopes.empty())
-      attention.setSlopesAttr(b.getDenseF64ArrayAttr(config.slopes));
-    return buildLinear(layer.attentionOutput, attention);
-  }
-
-  Value buildMlp(const LayerPlan &layer, Value input) {
-    if (layer.experts)
-      return buildExperts(layer, input);
-    Location location = locate(layer.name + "." + family.modules.down.split('.').first + ".act");
-    Value hidden;
-    if (layer.gate) {
-      Value gate = buildLinear(*layer.gate, input);
-      Value up = buildLinear(*layer.up, input);
-      gate = buildActivation(location, gate);
-      hidden = MulOp::create(b, location, gate.getType(), gate, up);
-    } else {
-      hidden = buildActivation(location, buildLinear(*layer.up, input));
-    }
-    return buildLinear(*layer.down, hidden);
-  }
-
-  /// Rows times one map of the experts chosen for each.
-  Value buildExpertsMatmul(ArrayRef<LinearPlan> maps, const std::string &name, Value input,
-                           Value routes) {
-    std::vector<std::string> tensorNames;
-    for (const LinearPlan &map : maps)
-      tensorNames.push_back(map.module + ".weight");
-    Location location = locate(name);
-    Value weight = use(tensorNames, name + ".weight", location, {});
-    return ExpertsMatmulOp::create(
-        b, location, activation(config.expertsUsed * maps.front().outputs), input, routes, weight,
-        b.getI64IntegerAttr(config.experts), b.getI64IntegerAttr(config.expertsUsed));
-  }
-
-  Value buildExperts(const LayerPlan &layer, Value input) {
-    std::string name = layer.name + "." + family.modules.experts.str();
-    const ExpertsPlan &experts = *layer.experts;
-    Value logits = buildLinear(experts.router, input);
-    Value routes = RouteOp::create(
-        b, locate(experts.router.name), activation(2 * config.expertsUsed), logits,
-        b.getI64IntegerAttr(config.expertsUsed), b.getBoolAttr(config.normalizeExperts));
-    auto expertsMatmul = [&](ArrayRef<LinearPlan> maps, StringRef map, Value x) {
-      return buildExpertsMatmul(maps, name + "." + map.str(), x, routes);
-    };
-    Value gate = expertsMatmul(experts.gate, family.modules.expertGate, input);
-    Value up = expertsMatmul(experts.up, family.modules.expertUp, input);
-    gate = buildActivation(locate(name + ".act"), gate);
-    Value hidden = MulOp::create(b, locate(name + ".act"), gate.getType(), gate, up);
-    Value down = expertsMatmul(experts.down, family.modules.expertDown, hidden);
-    return CombineOp::create(b, locate(name), activation(config.hidden), down, routes);
-  }
-
-  /// x and what attention and MLP make of it; each may have norms before and after it, and the MLP
-  /// sees what attention added unless both read the same x.
-  Value buildLayer(const LayerPlan &layer, int64_t number, Value x) {
-    Value normed = buildNorm(layer.attentionNorm, x);
-    Value attended = buildNorm(layer.attentionPostNorm, buildAttention(layer, number, normed));
-    Value y = buildAdd(locate(layer.attentionOutput.name), x, attended);
-    Value input = config.parallelResidual ? x : y;
-    if (config.parallelResidual && family.parallelSharesNorm)
-      input = normed;
-    Value fed = buildNorm(layer.mlpPostNorm, buildMlp(layer, buildNorm(layer.mlpNorm, input)));
-    return buildAdd(locate(layer.down ? layer.down->name : layer.name), y, fed);
+    return declareFunction("decode", arguments, "logits", activation(config.vocabulary, "m"));
   }
 
   void buildBody(FuncOp function) {
-    arguments = function.getBody().getArguments();
-    b.setInsertionPointToStart(&function.getBody().front());
+    Block::BlockArgListType arguments = function.getBody().getArguments();
+    inputs = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[5], {}, {}};
     Value x = buildEmbedding(); // [n, hidden]
     for (auto [number, layer] : llvm::enumerate(plan.layers))
       x = buildLayer(layer, int64_t(number), x);
     // Only the rows asked for go on: [m, hidden], then [m, vocabulary].
-    x = GatherOp::create(b, locate("out_rows"), activation(config.hidden, Rows), x,
-                         arguments[OutRows]);
-    x = buildNorm(plan.finalNorm, x);
-    Value logits = buildHead(x);
+    x = GatherOp::create(b, locate("out_rows"), activation(config.hidden, "m"), x, arguments[4]);
+    Value logits = buildHead(buildNorm(plan.finalNorm, x));
     if (config.logitSoftcap != 0)
       logits = SoftcapOp::create(b, locate("logits"), logits.getType(), logits,
                                  b.getF64FloatAttr(config.logitSoftcap));
@@ -402,20 +56,9 @@ private:
     if (plan.head)
       return buildLinear(*plan.head, x);
     Location location = locate(family.modules.head);
-    return MatmulOp::create(b, location, activation(config.vocabulary, Rows), x,
+    return MatmulOp::create(b, location, activation(config.vocabulary, "m"), x,
                             use(plan.embedding + ".weight", location));
   }
-
-  const DecoderConfig &config;
-  const DecoderPlan &plan;
-  const Family &family;
-  const ModelTensors &tensors;
-  const ImportOptions &options;
-  OpBuilder b;
-  OwningOpRef<ModuleOp> module;
-  Operation *firstWeight = nullptr; // weights are declared before it
-  std::map<std::string, WeightOp> weights;
-  Block::BlockArgListType arguments;
 };
 } // namespace
 

@@ -40,6 +40,12 @@ const json *ConfigObject::find(StringRef key) const {
   return place == object.end() || place->is_null() ? nullptr : &*place;
 }
 
+void ConfigObject::inherit(const ConfigObject &from, ArrayRef<StringRef> keys) {
+  for (StringRef key : keys)
+    if (const json *value = from.find(key); value && !has(key))
+      object[key.str()] = *value;
+}
+
 std::string ConfigObject::print(StringRef key) const {
   const json *value = find(key);
   return value ? printJson(*value) : "nothing";

@@ -38,6 +38,9 @@ public:
   /// getInteger for a key that must be there.
   std::optional<int64_t> requireInteger(llvm::StringRef key, int64_t min, int64_t max) const;
 
+  /// Takes over what `from` has and this has not, of these keys.
+  void inherit(const ConfigObject &from, llvm::ArrayRef<llvm::StringRef> keys);
+
   const Problems &getProblems() const { return *problems; }
   /// Adds "file: key: text".
   void fail(llvm::StringRef key, const llvm::Twine &text) const;

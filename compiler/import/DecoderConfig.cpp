@@ -14,7 +14,7 @@ using namespace kiln;
 // three of them far from overflow.
 static constexpr int64_t mostLayers = 1024, mostHeads = 4096, longestHead = 1024,
                          widestHidden = 1 << 18, widestMlp = 1 << 20, mostTokens = 1 << 24,
-                         longestContext = 1 << 24, mostExperts = 4096;
+                         longestContext = 1 << 24, mostExperts = 4096, mostTokenTypes = 4096;
 
 // In place of a value that could not be read: what depends on it is not checked, so that one
 // problem is reported once.
@@ -53,16 +53,25 @@ private:
   void readSizes() {
     result.hidden = config.requireInteger(keys.hiddenSize, 1, widestHidden).value_or(unknown);
     result.layers = config.requireInteger(keys.layers, 1, mostLayers).value_or(1);
-    result.vocabulary = config.requireInteger("vocab_size", 1, mostTokens).value_or(1);
+    result.vocabulary = require("vocab_size", mostTokens, family.defaultVocabulary).value_or(1);
+    result.tokenTypes = config.getInteger(keys.tokenTypes, 1, mostTokenTypes)
+                            .value_or(keys.tokenTypes.empty() ? 0 : 2);
     if (family.intermediateFactor && !config.has(keys.intermediateSize))
       result.intermediate = family.intermediateFactor * result.hidden;
     else
       result.intermediate = config.requireInteger(keys.intermediateSize, 1, widestMlp).value_or(1);
   }
 
+  std::optional<int64_t> require(StringRef key, int64_t most, std::optional<int64_t> otherwise) {
+    if (otherwise && !config.has(key))
+      return otherwise;
+    return config.requireInteger(key, 1, most);
+  }
+
   void readHeads() {
-    result.heads = config.requireInteger(keys.heads, 1, mostHeads).value_or(unknown);
-    result.kvHeads = config.getInteger(keys.kvHeads, 1, mostHeads).value_or(result.heads);
+    result.heads = require(keys.heads, mostHeads, family.defaultHeads).value_or(unknown);
+    result.kvHeads = config.getInteger(keys.kvHeads, 1, mostHeads)
+                         .value_or(family.defaultKvHeads.value_or(result.heads));
     if (result.kvHeads != unknown && result.heads % result.kvHeads != 0)
       config.fail(keys.kvHeads, "expected a divisor of " + keys.heads + " (" + Twine(result.heads) +
                                     "), found " + Twine(result.kvHeads));
@@ -82,6 +91,16 @@ private:
   void readContext(std::optional<int64_t> shorter) {
     result.modelContextLength = config.getInteger(keys.contextLength, 1, longestContext)
                                     .value_or(family.defaultContextLength.value_or(1));
+    if (!keys.positionPadding.empty()) {
+      result.firstPosition =
+          config.getInteger(keys.positionPadding, 0, longestContext).value_or(1) + 1;
+      result.modelContextLength -= result.firstPosition;
+      if (result.modelContextLength < 1) {
+        config.fail(keys.contextLength, "expected positions behind the first " +
+                                            Twine(result.firstPosition) + ", found none");
+        result.modelContextLength = 1;
+      }
+    }
     result.contextLength = shorter.value_or(result.modelContextLength);
     if (result.contextLength < 1 || result.contextLength > result.modelContextLength)
       config.fail(keys.contextLength, "expected a requested context of 1 to " +
@@ -265,6 +284,10 @@ private:
         config.fail(required.key, Twine("expected ") + (required.value ? "true" : "false") +
                                       ", found " + config.print(required.key) + ": " +
                                       required.reason);
+    for (const RequiredString &required : family.requiredStrings)
+      if (config.getString(required.key).value_or(required.value.str()) != required.value)
+        config.fail(required.key, "expected " + required.value + ", found " +
+                                      config.print(required.key) + ": " + required.reason);
     if (config.has("quantization_config"))
       config.fail("quantization_config",
                   "expected plain F32, F16 or BF16 weights, found quantized ones: compile the "

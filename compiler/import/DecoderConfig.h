@@ -1,4 +1,5 @@
-// A decoder's shape and variants, as a family's record and a model's config.json give them.
+// A decoder's or encoder's shape and variants, as a family's record and a model's config.json give
+// them.
 #ifndef KILN_COMPILER_IMPORT_DECODERCONFIG_H
 #define KILN_COMPILER_IMPORT_DECODERCONFIG_H
 
@@ -31,6 +32,8 @@ struct DecoderConfig {
   /// Positions the model's own tables have: contextLength unless the caller asked for a shorter
   /// one.
   int64_t modelContextLength;
+  int64_t firstPosition = 0; // row of a text's first token in a table of positions
+  int64_t tokenTypes = 0;    // rows of their table; 0: none
   double normEps;
   Activation activation;
   bool qkvBias, attentionOutputBias, mlpBias, tied;

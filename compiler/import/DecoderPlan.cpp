@@ -16,12 +16,16 @@ public:
   DecoderPlan run() {
     plan.embedding = table(modules.embedding, config.vocabulary);
     if (family.position == PositionKind::Learned)
-      plan.positions = table(modules.positions, config.modelContextLength);
+      plan.positions = table(modules.positions, config.firstPosition + config.modelContextLength);
+    if (!modules.tokenTypes.empty())
+      plan.tokenTypes = table(modules.tokenTypes, config.tokenTypes);
     if (!modules.embeddingNorm.empty())
       plan.embeddingNorm = norm((prefix + modules.embeddingNorm).str());
     for (const LayerConfig &layerConfig : config.layerConfigs)
       plan.layers.push_back(
           layer((prefix + modules.layer + "." + Twine(plan.layers.size())).str(), layerConfig));
+    if (family.kind == ModelKind::Encoder)
+      return std::move(plan);
     plan.finalNorm = norm((prefix + modules.finalNorm).str());
     if (!config.tied) // the head is a plain nn.Linear in every family
       plan.head = linear(modules.head.str(), config.hidden, config.vocabulary, false,
@@ -89,6 +93,7 @@ private:
     layer.attentionOutput =
         map(modules.attentionOutput, queries, config.hidden, config.attentionOutputBias);
     layer.attentionPostNorm = optionalNorm(modules.attentionPostNorm);
+    layer.attentionSumNorm = optionalNorm(modules.attentionSumNorm);
     if (!config.parallelResidual || !family.parallelSharesNorm)
       layer.mlpNorm = optionalNorm(modules.mlpNorm);
     if (layerConfig.hasExperts)
@@ -96,6 +101,7 @@ private:
     else
       mlp(layer, map);
     layer.mlpPostNorm = optionalNorm(modules.mlpPostNorm);
+    layer.mlpSumNorm = optionalNorm(modules.mlpSumNorm);
     layer.name = std::move(name);
     return layer;
   }
@@ -170,6 +176,17 @@ std::optional<StringRef> kiln::findElementType(StringRef dtype) {
       .Default(std::nullopt);
 }
 
+/// Whether the family's record says that a tensor holds nothing of the model.
+static bool isIgnored(const Family &family, StringRef name) {
+  if (llvm::any_of(family.ignoredSuffixes,
+                   [&](StringRef suffix) { return name.ends_with(suffix); }))
+    return true;
+  name.consume_front(family.modules.prefix);
+  return llvm::any_of(family.ignoredModules, [&](StringRef module) {
+    return name.starts_with(module) && name.substr(module.size()).starts_with(".");
+  });
+}
+
 void kiln::checkTensors(const DecoderConfig &config, const DecoderPlan &plan,
                         const ModelTensors &tensors, Problems &problems) {
   const Family &family = *config.family;
@@ -189,12 +206,8 @@ void kiln::checkTensors(const DecoderConfig &config, const DecoderPlan &plan,
   }
   std::string head = (family.modules.head + ".weight").str();
   for (const auto &[name, tensor] : tensors.byName) {
-    bool ignored =
-        llvm::any_of(family.ignoredSuffixes, [ending = StringRef(name)](StringRef suffix) {
-          return ending.ends_with(suffix);
-        });
     // A tied head that was saved all the same is a copy of the embedding.
-    if (plan.tensors.count(name) || ignored || (config.tied && name == head))
+    if (plan.tensors.count(name) || isIgnored(family, name) || (config.tied && name == head))
       continue;
     problems.add(printable(tensor.file) + ": " + printable(name) + ": is no tensor of a " +
                  config.modelType + " model of " + Twine(config.layers) + " layers");

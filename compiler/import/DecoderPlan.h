@@ -1,5 +1,5 @@
-// The modules of one decoder by name, and the tensors they need: what the importer checks against
-// the files and the builder turns into a graph.
+// The modules of one decoder or encoder by name, and the tensors they need: what the importer
+// checks against the files and the builder turns into a graph.
 #ifndef KILN_COMPILER_IMPORT_DECODERPLAN_H
 #define KILN_COMPILER_IMPORT_DECODERPLAN_H
 
@@ -39,6 +39,7 @@ struct ExpertsPlan {
 struct LayerPlan {
   std::string name; // "model.layers.3"
   std::optional<NormPlan> attentionNorm, attentionPostNorm, mlpNorm, mlpPostNorm;
+  std::optional<NormPlan> attentionSumNorm, mlpSumNorm;
   std::optional<NormPlan> queryNorm, keyNorm;
   std::vector<LinearPlan> qkv; // query, key, value, or one map for all three
   LinearPlan attentionOutput;
@@ -47,12 +48,12 @@ struct LayerPlan {
 };
 
 struct DecoderPlan {
-  std::string embedding;                // [vocabulary, hidden]
-  std::optional<std::string> positions; // [context, hidden]
+  std::string embedding;                            // [vocabulary, hidden]
+  std::optional<std::string> positions, tokenTypes; // [context, hidden], [types, hidden]
   std::optional<NormPlan> embeddingNorm;
   std::vector<LayerPlan> layers;
-  NormPlan finalNorm;
-  std::optional<LinearPlan> head; // none: the embedding is the head's weight too
+  std::optional<NormPlan> finalNorm;
+  std::optional<LinearPlan> head; // none: the embedding is the head's weight too, or an encoder
 
   /// Every tensor of the modules above and its shape in the file.
   std::map<std::string, std::vector<int64_t>> tensors;

@@ -28,10 +28,16 @@ const Family *kiln::findFamily(StringRef modelType) {
   return nullptr;
 }
 
+bool kiln::isMultimodalType(StringRef modelType) {
+  return any_of(getFamilies(), [&](const Family &family) {
+    return is_contained(family.multimodalTypes, modelType);
+  });
+}
+
 std::string kiln::listModelTypes() {
   SmallVector<StringRef> types;
   for (const Family &family : getFamilies())
-    append_range(types, family.modelTypes);
+    append_range(types, concat<const StringRef>(family.modelTypes, family.multimodalTypes));
   sort(types);
   return join(types, ", ");
 }

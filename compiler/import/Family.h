@@ -1,6 +1,6 @@
 // Model families as records: what a family calls things in config.json and in its tensors, and
-// which variant of each part of a decoder it has. To add one: a file in Families/ and a line in
-// Families.def.
+// which variant of each part of a decoder or encoder it has. To add one: a file in Families/ and a
+// line in Families.def.
 #ifndef KILN_COMPILER_IMPORT_FAMILY_H
 #define KILN_COMPILER_IMPORT_FAMILY_H
 
@@ -11,6 +11,7 @@
 
 namespace kiln {
 
+enum class ModelKind { Decoder, Encoder };          // tokens see those before them, or all
 enum class NormKind { Rms, Layer };                 // Layer has a bias
 enum class HeadNorm { None, PerHead, WholeRow };    // RMS norm of query and key, before rotation
 enum class PositionKind { Rotary, Learned, Alibi }; // Learned: a table added to the embedding
@@ -32,6 +33,11 @@ struct RequiredBool {
   llvm::StringRef reason;
 };
 
+/// The same of a string.
+struct RequiredString {
+  llvm::StringRef key, value, reason;
+};
+
 /// Keys of config.json; empty where the family has no such key.
 struct ConfigKeys {
   llvm::StringRef hiddenSize, layers, heads, kvHeads, headDim, intermediateSize, contextLength,
@@ -49,25 +55,33 @@ struct ConfigKeys {
   /// whether their weights sum to 1.
   llvm::StringRef experts, newerExperts, expertsUsed, expertIntermediate, normalizeExperts;
   llvm::StringRef sparseStep, denseLayers; // every so many layers has experts; layers without
+  llvm::StringRef tokenTypes;              // how many there are
+  /// The row of the table of positions before the one of a text's first token; 0 without the key.
+  llvm::StringRef positionPadding;
 };
 
 /// Names of modules. A module's tensors are `<module>.weight` and `<module>.bias`. Layer modules
 /// are relative to `layer` + "." + number. Empty where the family has no such module.
 struct ModuleNames {
   llvm::StringRef prefix; // of all but the head; absent from files saved without the head
-  llvm::StringRef embedding, positions, embeddingNorm, layer;
+  llvm::StringRef embedding, positions, tokenTypes, embeddingNorm, layer;
   /// Norms of what attention and MLP read, of query and key, and of what attention and MLP give.
   llvm::StringRef attentionNorm, query, key, value, fusedQkv, queryNorm, keyNorm, attentionOutput,
       attentionPostNorm;
   llvm::StringRef mlpNorm, gate, up, fusedGateUp, down, mlpPostNorm;
+  /// Norms of x plus what attention and MLP give.
+  llvm::StringRef attentionSumNorm, mlpSumNorm;
   /// The router, and an expert's maps relative to `experts` + "." + number.
   llvm::StringRef router, experts, expertGate, expertUp, expertDown;
-  llvm::StringRef finalNorm, head;
+  llvm::StringRef finalNorm, head; // of decoders
 };
 
 struct Family {
   llvm::StringRef name;
   llvm::SmallVector<llvm::StringRef> modelTypes; // config.json's model_type
+  /// model_type of models whose text part is of this family.
+  llvm::SmallVector<llvm::StringRef> multimodalTypes;
+  ModelKind kind = ModelKind::Decoder;
 
   ConfigKeys keys;
   double defaultNormEps;
@@ -78,7 +92,7 @@ struct Family {
       0; // intermediate = factor * hidden where the key is absent; 0: required
   double defaultRopeTheta = 10000, defaultPartialRotary = 1;
   double defaultQueryScalar = 0; // 0: head_dim
-  std::optional<int64_t> defaultHeadDim;
+  std::optional<int64_t> defaultHeadDim, defaultHeads, defaultKvHeads, defaultVocabulary;
   std::optional<int64_t> defaultWindow;
   double defaultAttentionSoftcap = 0, defaultLogitSoftcap = 0; // 0: none
 
@@ -105,7 +119,11 @@ struct Family {
   ModuleNames modules;
   /// Tensors that hold no weight, by the end of their names: masks and tables saved by accident.
   llvm::SmallVector<llvm::StringRef> ignoredSuffixes;
+  /// Modules of other tasks that files may carry (a pooler, the head of the training), with and
+  /// without the prefix.
+  llvm::SmallVector<llvm::StringRef> ignoredModules;
   llvm::SmallVector<RequiredBool> requiredBools;
+  llvm::SmallVector<RequiredString> requiredStrings;
 };
 
 /// Llama's record, which those of many families differ from in a few fields.
@@ -113,6 +131,9 @@ Family describeLlama();
 
 /// The family that says `modelType`, or null.
 const Family *findFamily(llvm::StringRef modelType);
+
+/// Whether a family is the text part of models of this type.
+bool isMultimodalType(llvm::StringRef modelType);
 
 /// Every model_type of every family: "gpt2, llama, …".
 std::string listModelTypes();

@@ -1,9 +1,12 @@
 // Import, from a folder or a GGUF file to a verified module: read config and tensor headers, plan
-// the decoder, compare plan and tensors, build. Each step goes as far as it can and adds what is
-// wrong to one list; only an empty list lets the graph be built.
+// the decoder or encoder, compare plan and tensors, build. Each step goes as far as it can and adds
+// what is wrong to one list; only an empty list lets the graph be built.
 #include "compiler/import/ImportModel.h"
 #include "compiler/import/BuildDecoder.h"
+#include "compiler/import/BuildEncoder.h"
 #include "compiler/import/InputFile.h"
+#include "compiler/import/SentenceConfig.h"
+#include "compiler/import/TextPart.h"
 #include "compiler/import/gguf/GgufModel.h"
 #include "ir/Graph/GraphDialect.h"
 #include "mlir/IR/Verifier.h"
@@ -28,6 +31,8 @@ struct ModelFiles {
   std::string name;
   uint64_t configHash = 0;
   std::optional<std::string> license;
+  /// What was left out and why, one line each.
+  std::vector<std::string> warnings;
 };
 } // namespace
 
@@ -103,6 +108,14 @@ static ModelFiles readHuggingFace(StringRef folder, Problems &problems) {
     result.name = nameModel(folder, *result.config);
   result.license = readLicense(folder);
   result.tensors = readModelTensors(folder, problems);
+  if (std::optional<ConfigObject> whole = result.config)
+    if (std::optional<ConfigObject> part = findTextConfig(*whole)) {
+      size_t others = result.tensors ? takeTextTensors(*result.tensors) : 0;
+      result.warnings.push_back(
+          "only the text part of this " + whole->getString("model_type").value_or("") +
+          " model is compiled; " + std::to_string(others) + " tensors of other parts are left out");
+      result.config = std::move(part);
+    }
   return result;
 }
 
@@ -143,6 +156,36 @@ static DictionaryAttr buildFacts(const ModelFiles &files, const DecoderConfig &c
   if (files.license)
     add("license", *files.license);
   return facts.getDictionary(&context);
+}
+
+/// What sentence-transformers' files say of an encoder; nothing of a decoder. Its config is read
+/// with the length of a text, which they may limit.
+static std::optional<SentenceConfig> readSentences(const ModelPlace &place, const ModelFiles &files,
+                                                   const ImportOptions &options,
+                                                   std::optional<DecoderConfig> &config,
+                                                   Problems &problems) {
+  if (!config || config->family->kind != ModelKind::Encoder)
+    return std::nullopt;
+  SentenceConfig sentences =
+      readSentenceConfig(place.folder, files.tokenizer, config->hidden, problems);
+  if (!options.contextLength && sentences.maxLength)
+    config->contextLength = std::min(config->contextLength, *sentences.maxLength);
+  return sentences;
+}
+
+static DictionaryAttr buildEncoderFacts(const DecoderConfig &config,
+                                        const SentenceConfig &sentences,
+                                        const ImportOptions &options, MLIRContext &context) {
+  Builder b(&context);
+  NamedAttrList encoder;
+  encoder.append("function", b.getStringAttr("encode"));
+  encoder.append("vocab_size", b.getI64IntegerAttr(config.vocabulary));
+  encoder.append("hidden_size", b.getI64IntegerAttr(config.hidden));
+  encoder.append("context_length", b.getI64IntegerAttr(config.contextLength));
+  encoder.append("page_size", b.getI64IntegerAttr(options.pageSize));
+  encoder.append("pooling", b.getStringAttr(getName(sentences.pooling)));
+  encoder.append("normalize", b.getBoolAttr(sentences.normalize));
+  return encoder.getDictionary(&context);
 }
 
 static DictionaryAttr buildLanguageModel(const DecoderConfig &config,
@@ -191,6 +234,7 @@ kiln::importModel(StringRef path, const ImportOptions &options, MLIRContext &con
     config = readDecoderConfig(*files.config, options.contextLength);
   if (config && files.stored)
     config->family = &*files.stored;
+  std::optional<SentenceConfig> sentences = readSentences(*place, files, options, config, problems);
 
   // Sound config and sound files: do they agree?
   DecoderPlan plan;
@@ -206,11 +250,20 @@ kiln::importModel(StringRef path, const ImportOptions &options, MLIRContext &con
 
   // Everything that the graph needs is there and has the right shape.
   context.loadDialect<graph::GraphDialect>();
-  OwningOpRef<ModuleOp> module = buildDecoder(*config, plan, *tensors, options, context);
+  OwningOpRef<ModuleOp> module = sentences
+                                     ? buildEncoder(*config, plan, *tensors, options, context)
+                                     : buildDecoder(*config, plan, *tensors, options, context);
   (*module)->setAttr("graph.facts", buildFacts(files, *config, context));
-  (*module)->setAttr("graph.language_model",
-                     buildLanguageModel(*config, generation, options, context));
-  for (const std::string &warning : generation.warnings)
+  if (sentences)
+    (*module)->setAttr("graph.encoder", buildEncoderFacts(*config, *sentences, options, context));
+  else
+    (*module)->setAttr("graph.language_model",
+                       buildLanguageModel(*config, generation, options, context));
+  if (sentences && !sentences->hasPooling)
+    files.warnings.push_back("no file says how embeddings are pooled: the mean of all tokens");
+  if (!sentences)
+    llvm::append_range(files.warnings, generation.warnings);
+  for (const std::string &warning : files.warnings)
     emitWarning(NameLoc::get(StringAttr::get(&context, printable(path))), warning);
   if (failed(verify(*module)))
     return llvm::createStringError(llvm::inconvertibleErrorCode(),

@@ -67,7 +67,7 @@ std::optional<ModelPlace> kiln::findModel(StringRef path, Problems &problems) {
   return std::nullopt;
 }
 
-static bool isPlainFileName(StringRef name) {
+bool kiln::isPlainFileName(StringRef name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find_first_of(StringRef("/\\:\0", 4)) == StringRef::npos;
 }

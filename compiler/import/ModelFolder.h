@@ -36,6 +36,9 @@ struct ModelTensors {
 /// Finds model.safetensors or model.safetensors.index.json in `folder` and reads all headers.
 std::optional<ModelTensors> readModelTensors(llvm::StringRef folder, Problems &problems);
 
+/// Whether a name from a file names a file beside it: no separator, not "..".
+bool isPlainFileName(llvm::StringRef name);
+
 /// The `weight_map` of an index: tensor name to shard, in order of the names. Shards are plain file
 /// names; anything that could leave the folder is a problem.
 std::optional<std::map<std::string, std::string>>

@@ -250,6 +250,15 @@ LogicalResult AttentionOp::verify() {
   if (getSlopes() && int64_t(getSlopes()->size()) != heads)
     return emitOpError() << "slopes: expected " << heads << " values, found "
                          << getSlopes()->size();
+  if (Value lengths = getLengths()) {
+    if (getWindow() || getSlopes())
+      return emitOpError() << "lengths: expected neither window nor slopes";
+    auto table = cast<RankedTensorType>(getBlockTable().getType());
+    if (failed(expectRank(*this, "lengths", lengths.getType(), 1)) ||
+        failed(expectIndices(*this, "lengths", lengths.getType())) ||
+        failed(expectSameRows(*this, "lengths", lengths.getType(), table)))
+      return failure();
+  }
   Type query = getQuery().getType();
   if (failed(expectRank(*this, "block_table", getBlockTable().getType(), 2)) ||
       failed(expectIndices(*this, "block_table", getBlockTable().getType())) ||

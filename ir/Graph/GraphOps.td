@@ -201,16 +201,20 @@ def Graph_AttentionOp : Graph_ComputeOp<"attention", [MemoryEffects<[MemRead, Me
 
     `window` w: only to the last w of them, positions[i] - w + 1 on. `softcap` L: scores s become
     L tanh(s / L). `slopes`: to the score of position j, head h adds slopes[h] * (j - positions[i]).
+
+    `lengths` [s]: attention is not causal; token i attends to positions 0 .. lengths[slots[i]] - 1 of
+    its sequence, all of which this call appends. Without window and slopes.
   }];
   let arguments = (ins AnyRankedTensor:$query, AnyRankedTensor:$key, AnyRankedTensor:$value,
                        AnyRankedTensor:$positions, AnyRankedTensor:$slots,
                        AnyRankedTensor:$block_table, Graph_CacheType:$cache,
-                       I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim,
+                       Optional<AnyRankedTensor>:$lengths, I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim,
                        F64Attr:$scale, OptionalAttr<I64Attr>:$window,
                        OptionalAttr<F64Attr>:$softcap, OptionalAttr<DenseF64ArrayAttr>:$slopes);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `at` $positions `,` $slots `,` $block_table `in` $cache attr-dict `:`
+    $query `,` $key `,` $value `at` $positions `,` $slots `,` $block_table `in` $cache
+    (`of` $lengths^ `:` type($lengths))? attr-dict `:`
     type($query) `,` type($key) `,` type($value) `,` type($positions) `,` type($slots) `,`
     type($block_table) `,` type($cache) `->` type($result)
   }];

@@ -1,4 +1,4 @@
-"""Kiln for Python: runs language models that `kiln compile` has made.
+"""Kiln for Python: runs language models and encoders that `kiln compile` has made.
 
     import kiln
     session = kiln.LanguageModel("model.kiln").session()
@@ -6,9 +6,12 @@
     for text in session.stream(max_tokens=200):
         print(text, end="", flush=True)
 
+    vectors = kiln.Encoder("encoder.kiln").embed(["A text.", "Another one."])
+
 One thread at a time uses a model and its sessions; LanguageModel.cancel may come from any thread. What fails raises
 kiln.Error, whose text says what was expected, what was found, and where.
 """
+import array
 import ctypes
 import dataclasses
 import os
@@ -18,8 +21,9 @@ import threading
 from . import _c
 
 __version__ = "0.1.0"
-__all__ = ["Error", "Generation", "LanguageModel", "Session", "TokenLogprobs"]
+__all__ = ["Encoder", "Error", "Generation", "LanguageModel", "Session", "TokenLogprobs"]
 
+POOLINGS = ("mean", "cls", "max")
 STOPS = ("end_token", "max_tokens", "context_full", "callback", "stop_string", "cancelled")
 
 
@@ -343,3 +347,73 @@ class Session:
         if not self._model:
             raise ValueError("the session is closed")
         return self._model._handle()
+
+
+class Encoder:
+    """A compiled encoder: texts to vectors. `workers` 0: the physical cores."""
+
+    def __init__(self, path, *, workers=0):
+        self._encoder, self._info = ctypes.c_void_p(), _c.EncoderInfo()
+        _call("kiln_encoder_open", os.fsencode(path), workers, self._encoder)
+        _c.lib.kiln_encoder_get_info(self._encoder, self._info)
+
+    def close(self):
+        """Gives the memory back."""
+        encoder, self._encoder = getattr(self, "_encoder", None), None
+        if encoder:
+            _c.lib.kiln_encoder_destroy(encoder)
+
+    __del__ = close
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def embed(self, texts):
+        """The embedding of a text, or a list of embeddings for a list of texts (each of them a str, or a list of tokens,
+        which are taken as they are). An embedding is an array.array of `dimensions` floats, which numpy.asarray takes
+        without a copy. Texts beyond `context_length` tokens are cut; as many tokens are an error."""
+        if isinstance(texts, str):
+            return self.embed([texts])[0]
+        texts = list(texts)
+        values = (ctypes.c_float * (len(texts) * self.dimensions))()
+        if any(isinstance(text, str) for text in texts):
+            contents = [text.encode() for text in texts]
+            array_of_texts = (_c.Text * len(texts))(*[_c.Text(content, len(content)) for content in contents])
+            _call("kiln_encoder_embed", self._handle(), array_of_texts, len(texts), values, None)
+        else:
+            texts = [list(text) for text in texts]
+            ids, _count = _ids(token for text in texts for token in text)
+            lengths = (ctypes.c_size_t * len(texts))(*map(len, texts))
+            _call("kiln_encoder_embed_tokens", self._handle(), ids, None, lengths, len(texts), values)
+        whole = array.array("f", values)
+        return [whole[i * self.dimensions:(i + 1) * self.dimensions] for i in range(len(texts))]
+
+    def cancel(self):
+        """From any thread: ends the call that runs, or the next one, with kiln.Error."""
+        _c.lib.kiln_encoder_cancel(self._handle())
+
+    @property
+    def dimensions(self):
+        return self._info.dimensions
+
+    @property
+    def context_length(self):
+        return self._info.context_length
+
+    @property
+    def pooling(self):
+        """One of POOLINGS."""
+        return POOLINGS[self._info.pooling]
+
+    @property
+    def normalized(self):
+        """Whether embeddings have length 1."""
+        return bool(self._info.normalized)
+
+    def _handle(self):
+        if not self._encoder:
+            raise ValueError("the encoder is closed")
+        return self._encoder

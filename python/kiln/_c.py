@@ -61,12 +61,21 @@ class GenerateOptions(Structure):
                 ("stop_strings", POINTER(c_char_p)), ("stop_string_count", c_size_t), ("logprobs", POINTER(Logprobs))]
 
 
+class EncoderInfo(Structure):
+    _fields_ = [("vocab_size", c_uint32), ("dimensions", c_uint32), ("context_length", c_uint32),
+                ("max_tokens", c_uint32), ("pooling", c_int), ("normalized", c_int)]
+
+
+class Text(Structure):
+    _fields_ = [("data", c_char_p), ("size_bytes", c_size_t)]
+
+
 class ChatMessage(Structure):
     _fields_ = [("role", c_char_p), ("content", c_char_p), ("content_bytes", c_size_t)]
 
 
 # name: (result, arguments). A sequence is a c_uint32, bytes go as c_char_p with a size, NULL is None.
-_ERROR, _IDS, _SIZE = POINTER(Error), POINTER(c_int32), POINTER(c_size_t)
+_ERROR, _IDS, _SIZE, _FLOATS = POINTER(Error), POINTER(c_int32), POINTER(c_size_t), POINTER(c_float)
 _SIGNATURES = {
     "kiln_status_text": (c_char_p, [c_int]),
     "kiln_model_fact": (c_char_p, [c_void_p, c_char_p]),
@@ -98,6 +107,12 @@ _SIGNATURES = {
     "kiln_sequence_generate": (c_int, [c_void_p, c_uint32, _IDS, c_size_t, POINTER(GenerateOptions), POINTER(Stats),
                                        _ERROR]),
     "kiln_sequence_save_path": (c_int, [c_void_p, c_uint32, c_char_p, _ERROR]),
+    "kiln_encoder_open": (c_int, [c_char_p, c_uint32, POINTER(c_void_p), _ERROR]),
+    "kiln_encoder_destroy": (None, [c_void_p]),
+    "kiln_encoder_get_info": (None, [c_void_p, POINTER(EncoderInfo)]),
+    "kiln_encoder_cancel": (None, [c_void_p]),
+    "kiln_encoder_embed": (c_int, [c_void_p, POINTER(Text), c_size_t, _FLOATS, _SIZE, _ERROR]),
+    "kiln_encoder_embed_tokens": (c_int, [c_void_p, _IDS, _IDS, _SIZE, c_size_t, _FLOATS, _ERROR]),
     "kiln_sequence_restore_path": (c_int, [c_void_p, c_uint32, c_char_p, _ERROR]),
 }
 

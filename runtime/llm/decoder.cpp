@@ -12,58 +12,9 @@
 #include "llm/llm.h"
 
 #include "core/error.h"
-
-#include <string.h>
+#include "llm/function_finder.h"
 
 namespace kiln {
-namespace {
-
-struct finder_t {
-  const kiln_function_t *function;
-  kiln_error *error;
-
-  kiln_status_t refuse(const char *what, const char *name) const {
-    return fail(error, KILN_NOT_A_LANGUAGE_MODEL, "function '%s': %s '%s'",
-                kiln_function_name(function), what, name);
-  }
-
-  kiln_status_t find_dim(const char *name, uint32_t *index) const {
-    for (size_t i = 0; i < kiln_function_dim_count(function); ++i) {
-      kiln_dim_info info;
-      if (kiln_function_dim(function, i, &info) == KILN_OK && strcmp(info.name, name) == 0) {
-        *index = (uint32_t)i;
-        return KILN_OK;
-      }
-    }
-    return refuse("has no dim", name);
-  }
-
-  bool has_shape(const kiln_value_info &info, uint32_t rank, const int32_t *dims) const {
-    if (info.rank != rank)
-      return false;
-    for (uint32_t i = 0; i < rank; ++i)
-      if (info.dim[i] != dims[i])
-        return false;
-    return true;
-  }
-
-  kiln_status_t find_input(const char *name, uint32_t rank, uint32_t dim0, uint32_t dim1,
-                           uint32_t *index) const {
-    int32_t dims[] = {(int32_t)dim0, (int32_t)dim1};
-    for (size_t i = 0; i < kiln_function_input_count(function); ++i) {
-      kiln_value_info info;
-      if (kiln_function_input(function, i, &info) != KILN_OK || strcmp(info.name, name) != 0)
-        continue;
-      if (info.dtype != KILN_I32 || !has_shape(info, rank, dims))
-        return refuse("unexpected type or shape of the input", name);
-      *index = (uint32_t)i;
-      return KILN_OK;
-    }
-    return refuse("has no input", name);
-  }
-};
-
-} // namespace
 
 kiln_status_t decoder_find(const kiln_model_t *model, const char *name, uint32_t vocab_size,
                            decoder_t *decoder, kiln_error *error) {
@@ -72,7 +23,7 @@ kiln_status_t decoder_find(const kiln_model_t *model, const char *name, uint32_t
   if (!decoder->function)
     return fail(error, KILN_NOT_A_LANGUAGE_MODEL, "the model has no function '%s'", name);
   const kiln_function_t *function = decoder->function;
-  finder_t finder = {function, error};
+  function_finder_t finder = {function, KILN_NOT_A_LANGUAGE_MODEL, error};
   decoder->dim_count = (uint32_t)kiln_function_dim_count(function);
   decoder->input_count = (uint32_t)kiln_function_input_count(function);
   kiln_status_t status = KILN_OK;
@@ -92,13 +43,7 @@ kiln_status_t decoder_find(const kiln_model_t *model, const char *name, uint32_t
            finder.find_input("block_table", 2, decoder->s, decoder->b, &decoder->block_table)) ||
       (status = finder.find_input("out_rows", 1, decoder->m, 0, &decoder->out_rows)))
     return status;
-  kiln_value_info logits;
-  int32_t dims[] = {(int32_t)decoder->m, -1};
-  if (kiln_function_output(function, 0, &logits) != KILN_OK || logits.dtype != KILN_F32 ||
-      strcmp(logits.name, "logits") != 0 || !finder.has_shape(logits, 2, dims) ||
-      logits.extent[1] != (int64_t)vocab_size)
-    return finder.refuse("expected the output f32[m, vocab_size]", "logits");
-  return KILN_OK;
+  return finder.check_output("logits", decoder->m, vocab_size);
 }
 
 } // namespace kiln

@@ -15,6 +15,9 @@ struct reserved_t {
   void *data;
   uint64_t size;
 };
+kiln_status_t reserve_memory(uint64_t size_bytes, const char *what, reserved_t *memory,
+                             kiln_error *error);
+void release_memory(reserved_t *memory);
 
 struct sequence_t {
   uint32_t length; /* tokens in the cache */

@@ -12,7 +12,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 namespace kiln {
 namespace {
@@ -115,18 +114,6 @@ kiln_status_t choose_sizes(kiln_llm_t *llm, const kiln_llm_options &options, kil
   return status;
 }
 
-kiln_status_t reserve(uint64_t size_bytes, const char *what, reserved_t *memory,
-                      kiln_error *error) {
-  uint64_t size = size_bytes ? size_bytes : 1;
-  void *data = size > SIZE_MAX / 2 ? MAP_FAILED
-                                   : mmap(nullptr, (size_t)size, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data == MAP_FAILED)
-    return fail(error, KILN_OUT_OF_MEMORY, "%s: %llu bytes", what, (unsigned long long)size);
-  *memory = {data, size};
-  return KILN_OK;
-}
-
 /* The workspace of the largest call: sizes need not grow with each dim, so several are asked. */
 kiln_status_t workspace_size(const kiln_llm_t *llm, uint64_t *size, kiln_error *error) {
   const decoder_t &decoder = llm->decoder;
@@ -171,13 +158,15 @@ kiln_status_t take_memory(kiln_llm_t *llm, kiln_error *error) {
   kiln_status_t status =
       kiln_function_state_bytes(decoder.function, 0, dims, &info.cache_bytes, error);
   status = status ? status : workspace_size(llm, &info.workspace_bytes, error);
-  status = status ? status : reserve(info.cache_bytes, "KV cache", &llm->cache, error);
-  status = status ? status : reserve(info.workspace_bytes, "workspace", &llm->workspace, error);
-  status = status ? status : reserve(logits_bytes * llm->max_rows, "logits", &llm->logits, error);
+  status = status ? status : reserve_memory(info.cache_bytes, "KV cache", &llm->cache, error);
+  status =
+      status ? status : reserve_memory(info.workspace_bytes, "workspace", &llm->workspace, error);
+  status =
+      status ? status : reserve_memory(logits_bytes * llm->max_rows, "logits", &llm->logits, error);
   status = status ? status
-                  : reserve(logits_bytes * info.max_sequences, "logits of sequences",
-                            &llm->sequence_logits, error);
-  status = status ? status : reserve(history_bytes, "tokens", &llm->history, error);
+                  : reserve_memory(logits_bytes * info.max_sequences, "logits of sequences",
+                                   &llm->sequence_logits, error);
+  status = status ? status : reserve_memory(history_bytes, "tokens", &llm->history, error);
   if (status)
     return status;
   if (llm->cache_layers && info.cache_bytes % ((uint64_t)info.cache_pages * llm->cache_layers))
@@ -199,11 +188,6 @@ kiln_status_t take_memory(kiln_llm_t *llm, kiln_error *error) {
   for (uint32_t i = 0; i < info.cache_pages; ++i) // the lowest page is taken first
     llm->free_pages[i] = (int32_t)(info.cache_pages - 1 - i);
   return KILN_OK;
-}
-
-void release(reserved_t *memory) {
-  if (memory->data)
-    munmap(memory->data, (size_t)memory->size);
 }
 
 } // namespace
@@ -246,11 +230,11 @@ void kiln_llm_destroy(kiln_llm_t *llm) {
   if (!llm)
     return;
   kiln_tokenizer_close(llm->tokenizer);
-  release(&llm->cache);
-  release(&llm->workspace);
-  release(&llm->logits);
-  release(&llm->sequence_logits);
-  release(&llm->history);
+  release_memory(&llm->cache);
+  release_memory(&llm->workspace);
+  release_memory(&llm->logits);
+  release_memory(&llm->sequence_logits);
+  release_memory(&llm->history);
   free(llm->tokens);
   free(llm->positions);
   free(llm->slots);

@@ -1,8 +1,8 @@
 // Cases of attention over the paged cache: group sizes, head sizes, all element types, with and
 // without (partial) rotation; sequences that alternate in a batch or follow each other, positions
 // that cross pages, pages out of order, and a cache that already holds tokens; windows, limits and
-// linear biases of scores, norms of heads. What has no token yet, and what lies four pages and more
-// before every window, holds NaN, which no result may show.
+// linear biases of scores, norms of heads; sequences seen as a whole. What has no token yet, and
+// what lies four pages and more before every window, holds NaN, which no result may show.
 //
 // Through a matrix unit probabilities and values are rounded to bf16, 0.16 % RMS each and 0.20 % of
 // the result together (codegen/attention/MatrixAttention.cpp); few rows scatter around that.
@@ -20,6 +20,7 @@ struct AttentionShape {
   int64_t window = 0;
   double softcap = 0;
   bool slopes = false, norms = false; // linear biases; norms of query and key heads
+  bool seesAll = false;               // tokens see all of their sequence
 };
 } // namespace
 
@@ -132,8 +133,9 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
   std::string body =
       "^bb0(%x: " + rowsType(width) + ", %pos: " + indexType() + ", %slots: " + indexType() +
       ", %table: " + table + ", %cache: " + cache +
-      (s.norms ? ", %wq: " + vectorType(s.dim) + ", %wk: " + vectorType(s.dim) : "") + "):\n" +
-      slice("q", 0, q) + slice("k", q, kv) + slice("v", q + kv, kv);
+      (s.norms ? ", %wq: " + vectorType(s.dim) + ", %wk: " + vectorType(s.dim) : "") +
+      (s.seesAll ? ", %lengths: " + indexType("s") : "") + "):\n" + slice("q", 0, q) +
+      slice("k", q, kv) + slice("v", q + kv, kv);
   std::string variants;
   if (s.window)
     variants += ", window = " + number(s.window);
@@ -158,13 +160,14 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
     query = "qr";
     key = "kr";
   }
-  body += "%a = graph.attention %" + query + ", %" + key +
-          ", %v at %pos, %slots, %table in %cache {layer = 0, heads = " + number(s.heads) +
-          ", kv_heads = " + number(s.kvHeads) + ", head_dim = " + number(s.dim) + ", scale = 0.35" +
-          variants + "} : " + rowsType(q) + ", " + rowsType(kv) + ", " + rowsType(kv) + ", " +
-          indexType() + ", " + indexType() + ", " + table + ", " + cache + " -> " + rowsType(q) +
-          "\n%w = graph.workspace : " + workspace + "\ngraph.yield %a, %w : " + rowsType(q) + ", " +
-          workspace;
+  body +=
+      "%a = graph.attention %" + query + ", %" + key + ", %v at %pos, %slots, %table in %cache" +
+      (s.seesAll ? " of %lengths : " + indexType("s") : "") +
+      " {layer = 0, heads = " + number(s.heads) + ", kv_heads = " + number(s.kvHeads) +
+      ", head_dim = " + number(s.dim) + ", scale = 0.35" + variants + "} : " + rowsType(q) + ", " +
+      rowsType(kv) + ", " + rowsType(kv) + ", " + indexType() + ", " + indexType() + ", " + table +
+      ", " + cache + " -> " + rowsType(q) + "\n%w = graph.workspace : " + workspace +
+      "\ngraph.yield %a, %w : " + rowsType(q) + ", " + workspace;
   bool codes = s.element[0] == 'i';
   int64_t out = paddedColumns(q);
   // Where a matrix unit takes the first sequence (MatrixAttention::minTokens).
@@ -175,9 +178,12 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
   name += s.softcap ? " softcap" : "";
   name += s.slopes ? " slopes" : "";
   name += s.norms ? " norms" : "";
+  name += s.seesAll ? " whole" : "";
   std::vector<int64_t> strides = {paddedColumns(width), 1, 1, 0, 0};
   if (s.norms)
     strides.insert(strides.end(), {0, 0});
+  if (s.seesAll)
+    strides.push_back(1);
   size_t result = strides.size();
   strides.insert(strides.end(), {out, stateColumns});
   return {"attention " + number(s.heads) + "/" + number(s.kvHeads) + "x" + number(s.dim) +
@@ -196,6 +202,9 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
                             indices(tokens.slots), indices(blockTable()), pool.take()};
             for (int64_t i = 0; i < (s.norms ? 2 : 0); ++i)
               call.buffers.push_back(randomVector(s.dim, unsigned(35 + i)));
+            if (s.seesAll)
+              call.buffers.push_back(
+                  indices(std::vector<int32_t>(tokens.lengths, tokens.lengths + slots)));
             call.buffers.push_back(emptyRows(count, out));
             call.buffers.push_back(emptyRows(columns, stateColumns));
             call.dims = {count, 0, slots, columns, pages};
@@ -241,7 +250,10 @@ std::vector<ConformanceCase> kiln::test::attentionCases() {
                                  {6, 6, 32, 0, "f16", 0, 0, true},
                                  {12, 3, 20, 0, "f32", 90, 0, true},
                                  {4, 2, 64, 64, "i8", 0, 0, false, true},
-                                 {4, 2, 96, 48, "f16", 90, 2, true, true}})
+                                 {4, 2, 96, 48, "f16", 90, 2, true, true},
+                                 {12, 12, 32, 0, "f32", 0, 0, false, false, true},
+                                 {12, 12, 32, 0, "f16", 0, 0, false, false, true},
+                                 {4, 2, 64, 64, "i8", 0, 1.5, false, false, true}})
       cases.push_back(attention(shape, batch));
   return cases;
 }

@@ -52,11 +52,12 @@ ConformanceCase plain(const Format &format, const Shape &shape) {
           oneMatmul};
 }
 
-ConformanceCase biasAndResidual(const Format &format, const Shape &shape) {
+ConformanceCase biasAndResidual(const Format &format, const Shape &shape,
+                                const std::string &activation = "gelu_tanh") {
   PackedMatrix w(format.id, shape.outputs, shape.depth, 3);
   int64_t in = paddedColumns(shape.depth), out = paddedColumns(shape.outputs);
   std::string rows = rowsType(shape.outputs), vector = vectorType(shape.outputs);
-  return {"layer_norm, matmul, bias, gelu_tanh, residual",
+  return {"layer_norm, matmul, bias, " + activation + ", residual",
           block({{"x", rowsType(shape.depth)},
                  {"g", vectorType(shape.depth)},
                  {"b", vectorType(shape.depth)},
@@ -66,7 +67,7 @@ ConformanceCase biasAndResidual(const Format &format, const Shape &shape) {
                 "%h = graph.layer_norm %x, %g, %b eps = 1.0e-5 : " + rowsType(shape.depth) + ", " +
                     vectorType(shape.depth) + ", " + vectorType(shape.depth) + "\n" +
                     matmul("m", "h", "w", shape, w.type()) + "%a = graph.add %m, %c : " + rows +
-                    ", " + vector + "\n%t = graph.gelu_tanh %a : " + rows +
+                    ", " + vector + "\n%t = graph." + activation + " %a : " + rows +
                     "\n%y = graph.add %r, %t : " + rows + ", " + rows + "\n" +
                     yield("y", shape.outputs)),
           {in, 0, 0, 0, 0, out, out},
@@ -204,6 +205,7 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     add(plain(format, small), small);
     add(plain(format, deep), deep);
     add(biasAndResidual(format, odd), odd);
+    add(biasAndResidual(format, even, "gelu"), even);
     add(gated(format, even), even);
     add(gated(format, odd), odd);
     add(experts(format, even, false), even);

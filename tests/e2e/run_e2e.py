@@ -14,6 +14,7 @@ import sys
 import cases_artifact  # noqa: F401  the modules register their cases
 import cases_bench  # noqa: F401
 import cases_chat  # noqa: F401
+import cases_embed  # noqa: F401
 import cases_errors  # noqa: F401
 import cases_executable  # noqa: F401
 import cases_gguf  # noqa: F401

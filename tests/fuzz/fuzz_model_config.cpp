@@ -1,6 +1,9 @@
 // Any text as config.json, generation_config.json and tokenizer_config.json: a config within its
 // bounds or problems, never both; and the plan of a sound config names tensors of positive shapes.
+// The same text as modules.json and as a pooling's config.json.
 #include "compiler/import/DecoderPlan.h"
+#include "compiler/import/SentenceConfig.h"
+#include "compiler/import/TextPart.h"
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,11 +12,22 @@ using namespace kiln;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   llvm::StringRef text(reinterpret_cast<const char *>(data), size);
+  Problems inModules;
+  if (parseSentenceModules("modules.json", text, inModules).has_value() != inModules.empty())
+    __builtin_trap();
   Problems problems;
   std::optional<ConfigObject> object = ConfigObject::parse("config.json", text, problems);
   if (object.has_value() != problems.empty())
     __builtin_trap();
   if (!object)
+    return 0;
+  Problems inPooling;
+  std::optional<ConfigObject> pooling = ConfigObject::parse("config.json", text, inPooling);
+  if (readPooling(*pooling, 16).has_value() != inPooling.empty())
+    __builtin_trap();
+  if (std::optional<ConfigObject> part = findTextConfig(*object))
+    object = std::move(part);
+  if (!problems.empty())
     return 0;
   std::optional<DecoderConfig> config = readDecoderConfig(*object, std::nullopt);
   if (config.has_value() != problems.empty())

@@ -58,14 +58,16 @@ TEST(Config, ReadsGpt2) {
 TEST(Config, UnknownFamilyListsTheKnownOnes) {
   EXPECT_EQ(
       readPatched(R"({"model_type":"mamba"})"),
-      "config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
-      "mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, stablelm, starcoder2, "
-      "found \"mamba\"");
+      "config.json: model_type: expected one of bert, bloom, camembert, distilbert, gemma2, "
+      "gemma3, "
+      "gemma3_text, gpt2, gpt_neox, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, "
+      "roberta, smollm3, stablelm, starcoder2, xlm-roberta, found \"mamba\"");
   EXPECT_EQ(
       readPatched(R"({"model_type":null})"),
-      "config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
-      "mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, stablelm, starcoder2, "
-      "found nothing");
+      "config.json: model_type: expected one of bert, bloom, camembert, distilbert, gemma2, "
+      "gemma3, "
+      "gemma3_text, gpt2, gpt_neox, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, "
+      "roberta, smollm3, stablelm, starcoder2, xlm-roberta, found nothing");
 }
 
 TEST(Config, NamesEveryProblemAtOnce) {

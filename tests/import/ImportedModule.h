@@ -21,12 +21,13 @@ public:
       error = llvm::toString(result.takeError());
   }
 
-  graph::FuncOp getDecode() { return module->lookupSymbol<graph::FuncOp>("decode"); }
+  /// The one function: @decode, or an encoder's @encode.
+  graph::FuncOp getDecode() { return *module->getOps<graph::FuncOp>().begin(); }
   graph::WeightOp getWeight(llvm::StringRef name) {
     return module->lookupSymbol<graph::WeightOp>(name);
   }
 
-  /// How many of each op @decode has, without the prefix "graph.".
+  /// How many of each op the function has, without the prefix "graph.".
   std::map<std::string, int> countOps() {
     std::map<std::string, int> counts;
     getDecode().walk([&](mlir::Operation *op) { ++counts[op->getName().stripDialect().str()]; });

@@ -6,7 +6,8 @@ usage: compare_with_transformers.py --kiln build/release/bin/kiln [--target NAME
 For each family transformers makes a tiny model, whose parameters (norms and biases too) are made random and
 saved; `kiln compile --quant none` compiles it, and the logits of a prompt as a whole and token by token are
 compared with transformers' in f32. One line per family: the largest difference as a share of the largest
-logit. Exit status 77 where transformers is absent, 1 where a family is off by more than 1e-3.
+logit. Of encoders it is the last hidden states of a long and of a short text, as a share of the largest. Exit
+status 77 where transformers is absent, 1 where a family is off by more than 1e-3.
 """
 import argparse
 import array
@@ -17,6 +18,7 @@ import sys
 import tempfile
 
 ALLOWED = 1e-3
+SHORT = 17  # tokens of an encoder's second text
 TOKENS = 150  # more than two pages of the cache, and several windows
 VOCABULARY = 96
 
@@ -76,6 +78,22 @@ FAMILIES = {
     "bloom-six-heads": ("Bloom", dict(n_layer=2, n_head=6, hidden_size=96, seq_length=256)),
 }
 
+VISION = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+              patch_size=14)
+# Models whose text part is compiled: name: (class prefix, changes to SMALL for the text part, other parts).
+MULTIMODAL = {
+    "gemma3-multimodal": ("Gemma3", dict(head_dim=32, query_pre_attn_scalar=40, sliding_window=24, num_hidden_layers=7),
+                          dict(vision_config=VISION, mm_tokens_per_image=4)),
+}
+ENCODERS = {
+    "bert": ("BertModel", {}),
+    "bert-with-head": ("BertForMaskedLM", dict(hidden_act="relu", layer_norm_eps=1e-5)),
+    "roberta": ("RobertaModel", dict(pad_token_id=1, type_vocab_size=1)),
+    "xlm-roberta": ("XLMRobertaModel", dict(pad_token_id=1, num_attention_heads=2, hidden_act="gelu_new")),
+    "distilbert": ("DistilBertModel", dict(dim=64, n_layers=3, n_heads=4, hidden_dim=96)),
+}
+ALL = [*FAMILIES, *MULTIMODAL, *ENCODERS]
+
 
 def randomize(torch, model):
     """Parameters of a size at which every one matters, norms and biases too."""
@@ -86,20 +104,36 @@ def randomize(torch, model):
             parameter.add_(torch.randn_like(parameter) * 0.2)
 
 
-def make_model(torch, transformers, name, folder):
-    prefix, changes, *_ = FAMILIES[name]
-    torch.manual_seed(sum(map(ord, name)))
-    config = getattr(transformers, prefix + "Config")(**dict(SMALL, **changes))
+def build_model(torch, transformers, name):
+    if name in MULTIMODAL:
+        prefix, changes, others = MULTIMODAL[name]
+        config = getattr(transformers, prefix + "Config")(text_config=dict(SMALL, **changes), **others)
+        model_class = getattr(transformers, prefix + "ForConditionalGeneration")
+    elif name in ENCODERS:
+        class_name, changes = ENCODERS[name]
+        model_class = getattr(transformers, class_name)
+        config = model_class.config_class(**dict(SMALL, **changes))
+    else:
+        prefix, changes, *_ = FAMILIES[name]
+        config = getattr(transformers, prefix + "Config")(**dict(SMALL, **changes))
+        model_class = getattr(transformers, ("Gemma3" if prefix == "Gemma3Text" else prefix) +
+                              ("LMHeadModel" if prefix == "GPT2" else "ForCausalLM"))
     config._attn_implementation = "eager"  # the one that knows every variant
-    model_class = getattr(transformers, ("Gemma3" if prefix == "Gemma3Text" else prefix) +
-                          ("LMHeadModel" if prefix == "GPT2" else "ForCausalLM"))
-    model = model_class(config).to(torch.float32).eval()
+    return model_class(config).to(torch.float32).eval()
+
+
+def make_model(torch, transformers, name, folder):
+    """Saves the model; the ids of a text and its logits, or of an encoder its last hidden states."""
+    torch.manual_seed(sum(map(ord, name)))
+    model = build_model(torch, transformers, name)
     with torch.no_grad():
         randomize(torch, model)
         model.save_pretrained(folder)
         ids = torch.randint(3, VOCABULARY, (1, TOKENS))
-        logits = model(ids, use_cache=False).logits[0]
-    return ids[0].tolist(), logits
+        if name not in ENCODERS:
+            return ids[0].tolist(), model(ids, use_cache=False).logits[0]
+        encoder = model.base_model
+        return ids[0].tolist(), [encoder(ids[:, :count]).last_hidden_state[0] for count in (TOKENS, SHORT)]
 
 
 def read_npy(path):
@@ -111,8 +145,8 @@ def read_npy(path):
 def check(torch, transformers, name, args, work):
     folder = pathlib.Path(work, name)
     ids, expected = make_model(torch, transformers, name, folder)
-    artifact, logits = folder / "model.kiln", folder / "logits.npy"
-    flags = ["--quant", "none", *FAMILIES[name][2:]]
+    artifact, values = folder / "model.kiln", folder / "values.npy"
+    flags = ["--quant", "none", *FAMILIES.get(name, ())[2:]]
     if args.target:
         flags += ["--target", args.target]
     if args.cache:
@@ -123,12 +157,20 @@ def check(torch, transformers, name, args, work):
         if done.returncode:
             raise RuntimeError(f"{command[1]}: exit {done.returncode}: {done.stderr.strip()}")
     run(args.kiln, "compile", folder, "-o", artifact, *flags)
+    def error(expected):
+        found = torch.tensor(read_npy(values)).reshape(expected.shape)
+        return float((found - expected).abs().max() / expected.abs().max())
     errors = []
+    if name in ENCODERS:
+        for states in expected:
+            run(args.kiln, "embed", artifact, "--hidden-states", "-o", values, "--ids",
+                ",".join(map(str, ids[:len(states)])))
+            errors.append(error(states))
+        return errors
     for chunk in (TOKENS, 1):
-        run(args.kiln, "run", artifact, "--greedy", "--max-tokens", 0, "--chunk", chunk, "--logits", logits,
+        run(args.kiln, "run", artifact, "--greedy", "--max-tokens", 0, "--chunk", chunk, "--logits", values,
             "--prompt-ids", ",".join(map(str, ids)))
-        found = torch.tensor(read_npy(logits)).reshape(expected.shape)
-        errors.append(float((found - expected).abs().max() / expected.abs().max()))
+        errors.append(error(expected))
     return errors
 
 
@@ -147,16 +189,17 @@ def main():
         return 77
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    unknown = [name for name in args.families if name not in FAMILIES]
+    unknown = [name for name in args.families if name not in ALL]
     if unknown:
-        parser.error(f"no such family: {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
+        parser.error(f"no such family: {', '.join(unknown)}; there are {', '.join(ALL)}")
     failed = 0
     with tempfile.TemporaryDirectory() as work:
-        for name in args.families or FAMILIES:
+        for name in args.families or ALL:
             try:
-                whole, single = check(torch, transformers, name, args, work)
-                good = max(whole, single) <= ALLOWED
-                print(f"{name:22} whole prompt {whole:.1e}  token by token {single:.1e}  {'ok' if good else 'OFF'}", flush=True)
+                first, second = check(torch, transformers, name, args, work)
+                good = max(first, second) <= ALLOWED
+                what = ("long text", "short text") if name in ENCODERS else ("whole prompt", "token by token")
+                print(f"{name:22} {what[0]} {first:.1e}  {what[1]} {second:.1e}  {'ok' if good else 'OFF'}", flush=True)
             except (RuntimeError, ValueError) as error:
                 good = False
                 print(f"{name:22} FAILED: {error}", flush=True)

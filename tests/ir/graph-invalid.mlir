@@ -141,6 +141,17 @@ graph.func @f(%x: !x, %p: tensor<1xi32>, %t: tensor<1x1xi32>, %c: !c) -> !x {
 
 // -----
 
+// Who sees all of a sequence has no window.
+!x = tensor<1x4xf32>
+!c = !graph.cache<layers = 1, kv_heads = 1, head_dim = 4, page_size = 64, pages = @p, f32>
+graph.func @f(%x: !x, %p: tensor<1xi32>, %t: tensor<1x1xi32>, %c: !c) -> !x {
+  // expected-error @+1 {{lengths: expected neither window nor slopes}}
+  %r = graph.attention %x, %x, %x at %p, %p, %t in %c of %p : tensor<1xi32> {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 4 : i64, scale = 0.5 : f64, window = 4 : i64} : !x, !x, !x, tensor<1xi32>, tensor<1xi32>, tensor<1x1xi32>, !c -> !x
+  graph.return %r : !x
+}
+
+// -----
+
 // A token takes no more experts than there are.
 graph.func @f(%l: tensor<2x3xf32>) -> tensor<2x8xf32> {
   // expected-error @+1 {{used: expected 1 to 3, found 4}}

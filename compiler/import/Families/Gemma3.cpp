@@ -10,8 +10,12 @@ Family describeGemma3() {
   Family family = describeGemma2();
   family.name = "gemma3_text";
   family.modelTypes = {"gemma3_text"};
+  family.multimodalTypes = {"gemma3"};
 
   family.defaultContextLength = 131072;
+  family.defaultVocabulary = 262208;
+  family.defaultHeads = 8;
+  family.defaultKvHeads = 4;
   family.windowPeriod = 6;
   family.keys.windowPeriod = "sliding_window_pattern";
   family.keys.localRopeTheta = "rope_local_base_freq";

@@ -1,4 +1,5 @@
 // kiln bench: how fast an artifact runs here and how close that is to the machine's limits.
+#include "compiler/tools/kiln/BenchEncoder.h"
 #include "compiler/tools/kiln/BenchReport.h"
 #include "compiler/tools/kiln/BenchSpeed.h"
 #include "compiler/tools/kiln/Commands.h"
@@ -14,6 +15,8 @@ struct BenchArguments {
 } // namespace
 
 static int bench(const BenchArguments &arguments) {
+  if (isEncoder(arguments.speed.model))
+    return benchEncoder(arguments.speed, arguments.json);
   SpeedResult result;
   std::string problem;
   Progress progress(arguments.quiet || arguments.json);
@@ -30,7 +33,7 @@ static int bench(const BenchArguments &arguments) {
 
 void kiln::addBenchCommand(CLI::App &app, int &exitCode) {
   auto a = std::make_shared<BenchArguments>();
-  CLI::App *command = app.add_subcommand("bench", "Measure the speed of a language model");
+  CLI::App *command = app.add_subcommand("bench", "Measure the speed of an artifact");
   command->add_option("artifact", a->speed.model, "The .kiln file")->required();
   command->add_option("--threads", a->speed.threads, "Workers; default: the physical cores");
   command->add_option("--prompt", a->speed.prompt, "Prompt tokens")

@@ -10,6 +10,7 @@ namespace kiln {
 
 void addChatCommand(CLI::App &app, int &exitCode);
 void addCompileCommand(CLI::App &app, int &exitCode);
+void addEmbedCommand(CLI::App &app, int &exitCode);
 void addRunCommand(CLI::App &app, int &exitCode);
 void addBenchCommand(CLI::App &app, int &exitCode);
 void addEstimateCommand(CLI::App &app, int &exitCode);

@@ -14,6 +14,7 @@ template <auto destroy> struct Deleter {
 using ModelHandle = std::unique_ptr<kiln_model_t, Deleter<kiln_model_close>>;
 using PoolHandle = std::unique_ptr<kiln_pool_t, Deleter<kiln_pool_destroy>>;
 using LlmHandle = std::unique_ptr<kiln_llm_t, Deleter<kiln_llm_destroy>>;
+using EncoderHandle = std::unique_ptr<kiln_encoder_t, Deleter<kiln_encoder_destroy>>;
 using SamplerHandle = std::unique_ptr<kiln_sampler_t, Deleter<kiln_sampler_destroy>>;
 
 struct LanguageModel {

@@ -25,6 +25,7 @@ int main(int argc, char **argv) {
   addCompileCommand(app, exitCode);
   addRunCommand(app, exitCode);
   addChatCommand(app, exitCode);
+  addEmbedCommand(app, exitCode);
   addBenchCommand(app, exitCode);
   addEstimateCommand(app, exitCode);
   addInspectCommand(app, exitCode);

@@ -1,5 +1,5 @@
-// Kiln for C++17: language models and sessions over kiln.h and llm.h. Header only; link the same
-// two static libraries, or libkiln.
+// Kiln for C++17: language models, sessions and encoders over kiln.h and llm.h. Header only; link
+// the same two static libraries, or libkiln.
 //
 //   auto model = kiln::LanguageModel::open("model.kiln");
 //   if (!model) { std::fprintf(stderr, "%s\n", model.error().text.c_str()); return 1; }
@@ -409,6 +409,58 @@ public:
 private:
   explicit LanguageModel(std::shared_ptr<detail::Llm> shared) : shared(std::move(shared)) {}
   std::shared_ptr<detail::Llm> shared;
+};
+
+using Embedding = std::vector<float>;
+
+/// A compiled encoder: texts to vectors. Copies share it.
+class Encoder {
+public:
+  /// `workers` 0: the physical cores.
+  static Result<Encoder> open(const std::string &path, uint32_t workers = 0) {
+    kiln_error error = {};
+    kiln_encoder_t *encoder = nullptr;
+    if (kiln_status_t status = kiln_encoder_open(path.c_str(), workers, &encoder, &error))
+      return detail::failed(status, error);
+    return Encoder(encoder);
+  }
+
+  /// One embedding for each text, of info().dimensions numbers. Texts beyond info().context_length
+  /// tokens are cut.
+  Result<std::vector<Embedding>> embed(const std::vector<std::string> &texts) const {
+    std::vector<kiln_text> views;
+    for (const std::string &text : texts)
+      views.push_back({text.data(), text.size()});
+    std::vector<float> values(texts.size() * size_t(sizes.dimensions));
+    kiln_error error = {};
+    if (kiln_status_t status = kiln_encoder_embed(shared.get(), views.data(), views.size(),
+                                                  values.data(), nullptr, &error))
+      return detail::failed(status, error);
+    std::vector<Embedding> result;
+    for (size_t i = 0; i < texts.size(); ++i)
+      result.emplace_back(values.data() + i * sizes.dimensions,
+                          values.data() + (i + 1) * sizes.dimensions);
+    return result;
+  }
+  Result<Embedding> embed(std::string_view text) const {
+    Result<std::vector<Embedding>> result = embed(std::vector<std::string>{std::string(text)});
+    return result ? Result<Embedding>(std::move(result->front()))
+                  : Result<Embedding>(result.error());
+  }
+
+  /// Sizes, pooling.
+  const kiln_encoder_info &info() const { return sizes; }
+  /// From any thread: the call that runs, or the next one, ends.
+  void cancel() const { kiln_encoder_cancel(shared.get()); }
+  /// For what this header does not wrap.
+  kiln_encoder_t *get() const { return shared.get(); }
+
+private:
+  explicit Encoder(kiln_encoder_t *encoder) : shared(encoder, kiln_encoder_destroy) {
+    kiln_encoder_get_info(encoder, &sizes);
+  }
+  std::shared_ptr<kiln_encoder_t> shared;
+  kiln_encoder_info sizes = {};
 };
 
 } // namespace kiln

@@ -1,4 +1,5 @@
-/* Kiln's language-model layer: tokenizer, sampler, and sequences over a decoder function.
+/* Kiln's language-model layer: tokenizer, sampler, sequences over a decoder function, and
+ * embeddings by an encoder.
  *
  * The rules of kiln.h hold: C ABI, no exception, no output, statuses with a text. Whatever a
  * tokenizer, sampler or language model needs is allocated when it is created, with few exceptions:
@@ -354,6 +355,70 @@ kiln_status_t kiln_sequence_generate_text(kiln_llm_t *llm, uint32_t sequence, co
                                           size_t size_bytes, uint32_t encode_flags,
                                           const kiln_generate_options *options,
                                           kiln_llm_stats *stats, kiln_error *error);
+
+/* ---- Embeddings -------------------------------------------------------------------------- */
+
+/* An encoder (BERT and its kin): texts to vectors. Used by one thread at a time. Texts of a call
+ * are computed together, as many as fit into one call of the function, and none is padded: an
+ * embedding depends on its own text alone. Nothing is kept between calls. */
+typedef struct kiln_encoder kiln_encoder_t;
+
+/* Model and pool must outlive the encoder. KILN_NOT_AN_ENCODER, with the reason, where the artifact
+ * has no function of the expected form. */
+kiln_status_t kiln_encoder_create(const kiln_model_t *model, kiln_pool_t *pool,
+                                  kiln_encoder_t **encoder, kiln_error *error);
+/* The same from a file, with a pool of `workers` (0: see kiln_pool_create); model and pool belong
+ * to the encoder. */
+kiln_status_t kiln_encoder_open(const char *path, uint32_t workers, kiln_encoder_t **encoder,
+                                kiln_error *error);
+void kiln_encoder_destroy(kiln_encoder_t *encoder); /* NULL is allowed */
+
+/* How the last hidden states of a text's tokens (begin and end tokens included) become its
+ * embedding, as sentence-transformers does. */
+typedef enum kiln_pooling_t {
+  KILN_POOLING_MEAN = 0, /* their mean */
+  KILN_POOLING_CLS = 1,  /* the first token's */
+  KILN_POOLING_MAX = 2   /* the largest value of each dimension */
+} kiln_pooling_t;
+
+typedef struct kiln_encoder_info {
+  uint32_t vocab_size;
+  uint32_t dimensions;     /* of a hidden state and of an embedding */
+  uint32_t context_length; /* most tokens of a text, begin and end tokens included */
+  uint32_t max_tokens;     /* of one call of the function */
+  kiln_pooling_t pooling;
+  int normalized; /* embeddings are divided by their length (L2 norm) */
+} kiln_encoder_info;
+void kiln_encoder_get_info(const kiln_encoder_t *encoder, kiln_encoder_info *info);
+const kiln_model_t *kiln_encoder_model(const kiln_encoder_t *encoder);
+/* NULL where the artifact has no tokenizer; belongs to the encoder. */
+const kiln_tokenizer_t *kiln_encoder_tokenizer(const kiln_encoder_t *encoder);
+
+typedef struct kiln_text {
+  const char *data; /* UTF-8 */
+  size_t size_bytes;
+} kiln_text;
+
+/* Writes the embeddings of the texts, f32 [count, dimensions]. A text of more than context_length
+ * tokens is cut: what counts are its first tokens and the end token, as for sentence-transformers.
+ * *truncated (may be NULL) is the number of texts that were. */
+kiln_status_t kiln_encoder_embed(kiln_encoder_t *encoder, const kiln_text *texts, size_t count,
+                                 float *embeddings, size_t *truncated, kiln_error *error);
+/* The same of tokens as they are: text i has lengths[i] (1 to context_length) of them, behind those
+ * of the texts before it. `token_types` are as many numbers, or NULL for zeros. */
+kiln_status_t kiln_encoder_embed_tokens(kiln_encoder_t *encoder, const int32_t *tokens,
+                                        const int32_t *token_types, const size_t *lengths,
+                                        size_t count, float *embeddings, kiln_error *error);
+/* The last hidden states of one text's tokens before any pooling, f32 [count, dimensions]. */
+kiln_status_t kiln_encoder_hidden_states(kiln_encoder_t *encoder, const int32_t *tokens,
+                                         const int32_t *token_types, size_t count,
+                                         float *hidden_states, kiln_error *error);
+
+/* From any thread, or a signal handler: the call that runs, or where none runs the next one,
+ * returns KILN_CANCELLED within a few kernels, and the request is spent. */
+void kiln_encoder_cancel(kiln_encoder_t *encoder);
+/* Passed to every call of the function until another one is set. May be NULL. */
+void kiln_encoder_set_profile(kiln_encoder_t *encoder, kiln_profile *profile);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
