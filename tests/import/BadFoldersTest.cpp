@@ -35,9 +35,9 @@ TEST(BadFolder, UnknownFamily) {
   model.write(folder);
   EXPECT_EQ(
       importError(folder),
-      "1 problem\n  config.json: model_type: expected one of bloom, gemma2, gemma3_text, gpt2, "
-      "gpt_neox, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3, "
-      "stablelm, starcoder2, found \"mamba\"");
+      "1 problem\n  config.json: model_type: expected one of bert, bloom, camembert, distilbert, "
+      "gemma2, gemma3, gemma3_text, gpt2, gpt_neox, llama, mistral, mixtral, olmo2, phi3, qwen2, "
+      "qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, xlm-roberta, found \"mamba\"");
 }
 
 TEST(BadFolder, OneReportNamesEveryTensorProblem) {

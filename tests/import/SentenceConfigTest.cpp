@@ -13,7 +13,8 @@ static const std::string modules =
 /// The first problem, or "".
 static std::string refusal(const std::string &text) {
   Problems problems;
-  EXPECT_NE(parseSentenceModules("modules.json", text, problems).has_value(), !problems.empty());
+  bool taken = parseSentenceModules("modules.json", text, problems).has_value();
+  EXPECT_NE(taken, !problems.empty());
   return problems.empty() ? "" : problems.getLines()[0];
 }
 
