@@ -180,6 +180,12 @@ ConformanceCase experts(const Format &format, const Shape &shape, bool isShared)
 
 } // namespace
 
+/// What is new in few formats is tried with those alone: how codes and scales are unpacked does not
+/// depend on it.
+static bool isOneOf(const Format &format, std::initializer_list<FormatId> some) {
+  return llvm::is_contained(some, format.id);
+}
+
 std::vector<ConformanceCase> kiln::test::contractionCases() {
   std::vector<ConformanceCase> cases;
   for (const Format &format : getFormats()) {
@@ -193,10 +199,11 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     if (format.kind == FormatKind::Integer && !format.isPlain()) {
       // Only how elements are stored is new.
       add(plain(format, odd), odd);
-      cases.back().fineToo = true;
+      cases.back().fineToo = isOneOf(format, {FormatId::Q3SymG16K256, FormatId::Q4AsymG32K256});
       add(plain(format, Shape{35, 520}), Shape{35, 520});
       add(gated(format, even), even);
-      add(experts(format, Shape{48, 256}, false), Shape{48, 256});
+      if (isOneOf(format, {FormatId::Q6SymG16K256}))
+        add(experts(format, Shape{48, 256}, false), Shape{48, 256});
       continue;
     }
     add(plain(format, even), even);
@@ -208,9 +215,11 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     add(biasAndResidual(format, even, "gelu"), even);
     add(gated(format, even), even);
     add(gated(format, odd), odd);
-    add(experts(format, even, false), even);
-    add(experts(format, Shape{80, 172}, true), Shape{80, 172});
-    cases.back().fineToo = format.kind == FormatKind::Integer;
+    if (isOneOf(format, {FormatId::F32, FormatId::Q4SymG32})) {
+      add(experts(format, even, false), even);
+      add(experts(format, Shape{80, 172}, true), Shape{80, 172});
+      cases.back().fineToo = format.kind == FormatKind::Integer;
+    }
     add(head(format, odd), odd);
     add(head(format, even), even);
   }
