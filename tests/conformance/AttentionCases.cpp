@@ -214,7 +214,8 @@ static ConformanceCase attention(const AttentionShape &s, Batch batch) {
             return call;
           },
           3e-3,
-          batch == Batch::Runs ? many : 1};
+          batch == Batch::Runs ? many : 1,
+          /*rowsMatter=*/s.seesAll};
 }
 
 std::vector<ConformanceCase> kiln::test::attentionCases() {

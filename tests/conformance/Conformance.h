@@ -34,6 +34,8 @@ struct ConformanceCase {
   double roundingBound = 0;
   /// Rows from which a matrix unit may take row 0; 0: the unit's own minimum.
   int64_t manyRows = 0;
+  /// Whether a row's results depend on its neighbours: on how many rows there are.
+  bool rowsMatter = false;
   /// Also run with Target::fineActivations.
   bool fineToo = false;
 };
