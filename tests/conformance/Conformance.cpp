@@ -130,11 +130,13 @@ public:
   explicit TargetConformance(const Target &target)
       : target(target), native(target.elfMachine == llvm::cantFail(hostTarget())->elfMachine) {}
 
-  /// Runs the cases whose name contains `part`.
-  int run(llvm::StringRef part);
+  /// Runs the cases whose name contains `part`: with the emitter that the target chooses, the one
+  /// that is next, and with `all` every other that takes the kernel.
+  int run(llvm::StringRef part, bool all);
 
 private:
-  void runCase(const ConformanceCase &kernel, const KernelEmitter &emitter);
+  /// \returns whether the emitter takes the kernel.
+  bool runCase(const ConformanceCase &kernel, const KernelEmitter &emitter);
   void runFine(const ConformanceCase &kernel, const KernelEmitter &emitter);
   void fail(const ConformanceCase &kernel, const KernelEmitter &emitter, const std::string &why) {
     std::printf("FAILED %s, %s, %s: %s\n", target.name.c_str(), emitter.name.str().c_str(),
@@ -170,14 +172,18 @@ Call *TargetConformance::reference(const ConformanceCase &kernel, int64_t rows,
   return nullptr;
 }
 
-void TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitter &emitter) {
+bool TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitter &emitter) {
   TargetImage image(kernel, target, emitter.name);
   if (image.refused()) {
     ++tallies[emitter.name.str()].refused;
-    return;
+    return false;
   }
+  auto failed = [&](const std::string &why) {
+    fail(kernel, emitter, why);
+    return true;
+  };
   if (!image.problem().empty())
-    return fail(kernel, emitter, image.problem());
+    return failed(image.problem());
   bool isReference = &emitter == target.kernels.back();
   bool exact =
       emitter.name == "contraction-fma" || emitter.name == "attention-vector" || isReference;
@@ -192,24 +198,24 @@ void TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
   for (int64_t rows : counts) {
     Call found = kernel.call(rows);
     if (!image.run(found))
-      return fail(kernel, emitter, image.problem());
+      return failed(image.problem());
     std::string problem;
     Call *wanted = reference(kernel, rows, problem);
     if (!wanted)
-      return fail(kernel, emitter, problem);
+      return failed(problem);
     std::string difference = compare(found, *wanted, bound);
     if (!difference.empty())
-      return fail(kernel, emitter, std::to_string(rows) + " rows: " + difference);
+      return failed(std::to_string(rows) + " rows: " + difference);
     bool many =
         target.matrix && rows >= (kernel.manyRows ? kernel.manyRows : target.matrix->minimumRows);
     std::optional<Call> &first = many ? firstMany : firstFew;
     if (!first)
       first = std::move(found);
     else if (!kernel.rowsMatter && !firstRowsEqual(*first, found))
-      return fail(kernel, emitter,
-                  "row 0 of " + std::to_string(rows) + " rows differs from row 0 of fewer");
+      return failed("row 0 of " + std::to_string(rows) + " rows differs from row 0 of fewer");
   }
   ++tallies[emitter.name.str()].passed;
+  return true;
 }
 
 /// Few rows with activations in the finer form: as near to the reference as that promises.
@@ -238,7 +244,7 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
   ++tallies[emitter.name.str()].passed;
 }
 
-int TargetConformance::run(llvm::StringRef part) {
+int TargetConformance::run(llvm::StringRef part, bool all) {
   std::vector<ConformanceCase> cases = contractionCases();
   for (auto more : {lookupCases(), attentionCases()})
     cases.insert(cases.end(), more.begin(), more.end());
@@ -250,8 +256,13 @@ int TargetConformance::run(llvm::StringRef part) {
       continue;
     referenceImage.reset();
     referenceCalls.clear();
+    int taken = 0;
     for (const KernelEmitter *emitter : emitters) {
-      runCase(kernel, *emitter);
+      if (!all && taken == 2)
+        break;
+      if (!runCase(kernel, *emitter))
+        continue;
+      ++taken;
       if (kernel.fineToo && emitter->name.starts_with("contraction-"))
         runFine(kernel, *emitter);
     }
@@ -268,8 +279,11 @@ int TargetConformance::run(llvm::StringRef part) {
 }
 
 int main(int argc, char **argv) {
+  bool all = argc > 1 && std::string(argv[argc - 1]) == "--all";
+  argc -= all;
   if ((argc != 3 && argc != 4) || std::string(argv[1]) != "--target") {
-    std::fprintf(stderr, "usage: kiln_conformance --target NAME [PART OF A CASE'S NAME]\n");
+    std::fprintf(stderr, "usage: kiln_conformance --target NAME [PART OF A CASE'S NAME] [--all]\n"
+                         "--all: also by the emitters that the target would not choose\n");
     return 2;
   }
   llvm::Expected<const Target *> target = findTarget(argv[2]);
@@ -282,5 +296,5 @@ int main(int argc, char **argv) {
     std::printf("SKIP: %s: %s\n", argv[2], reason.c_str());
     return 77;
   }
-  return TargetConformance(**target).run(argc == 4 ? argv[3] : "");
+  return TargetConformance(**target).run(argc == 4 ? argv[3] : "", all);
 }
