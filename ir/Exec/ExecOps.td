@@ -26,9 +26,17 @@ def Exec_Dialect : Dialect {
 
 def Exec_DimBoundsAttr : AttrDef<Exec_Dialect, "DimBounds"> {
   let mnemonic = "dim";
-  let summary = "A dim of a function: name and inclusive bounds";
-  let parameters = (ins StringRefParameter<>:$name, "int64_t":$min, "int64_t":$max);
-  let assemblyFormat = "`<` $name `in` `[` $min `,` $max `]` `>`";
+  let summary = "A dim of a function: name and inclusive bounds; of a derived dim its value";
+  let description = "As graph.dim: free dims first; `value` is an expression of the dims before it.";
+  let parameters = (ins StringRefParameter<>:$name, "int64_t":$min, "int64_t":$max,
+                        OptionalParameter<"::mlir::AffineMapAttr">:$value,
+                        DefaultValuedParameter<"bool", "false">:$computed);
+  let builders = [AttrBuilder<(ins "::llvm::StringRef":$name, "int64_t":$min, "int64_t":$max), [{
+    return $_get($_ctxt, name, min, max, ::mlir::AffineMapAttr(), false);
+  }]>];
+  let assemblyFormat = [{
+    `<` $name `in` `[` $min `,` $max `]` (`is` $value^)? (`computed` `=` $computed^)? `>`
+  }];
 }
 
 class Exec_Op<string opMnemonic, list<Trait> traits = []>
@@ -107,6 +115,40 @@ def Exec_LaunchOp : Exec_Op<"launch", [HasParent<"FuncOp">, AttrSizedOperandSegm
 def Exec_BarrierOp : Exec_Op<"barrier", [HasParent<"FuncOp">]> {
   let summary = "Every worker waits for all";
   let assemblyFormat = "attr-dict";
+}
+
+// Control flow. Steps of a function are a line; marks are places in it, by number.
+
+def Exec_ViewOp : Exec_Op<"view", [HasParent<"FuncOp">]> {
+  let summary = "The memory of a buffer, input, output or weight as a value of another type";
+  let description = "Rows are as far apart as before, where there are as many columns; else both are dense.";
+  let arguments = (ins AnyRankedTensor:$buffer);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$buffer attr-dict `:` type($buffer) `as` type($result)";
+}
+
+def Exec_MarkOp : Exec_Op<"mark", [HasParent<"FuncOp">]> {
+  let summary = "A place that jumps lead to";
+  let arguments = (ins I64Attr:$number);
+  let assemblyFormat = "$number attr-dict";
+}
+
+def Exec_JumpOp : Exec_Op<"jump", [HasParent<"FuncOp">]> {
+  let summary = "Goes on at a mark";
+  let arguments = (ins I64Attr:$mark);
+  let assemblyFormat = "$mark attr-dict";
+}
+
+def Exec_BranchOp : Exec_Op<"branch", [HasParent<"FuncOp">]> {
+  let summary = "Goes on at a mark where a scalar of i1 is false";
+  let arguments = (ins AnyRankedTensor:$condition, I64Attr:$mark);
+  let assemblyFormat = "$condition `else` $mark attr-dict `:` type($condition)";
+}
+
+def Exec_SetDimsOp : Exec_Op<"set_dims", [HasParent<"FuncOp">]> {
+  let summary = "Gives computed dims the elements of a vector of i64; the dims derived from them follow";
+  let arguments = (ins AnyRankedTensor:$values, DenseI64ArrayAttr:$dims);
+  let assemblyFormat = "$dims `to` $values attr-dict `:` type($values)";
 }
 
 // ---- Kernels --------------------------------------------------------------------------------

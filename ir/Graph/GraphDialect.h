@@ -29,6 +29,7 @@ enum class FusionKind {
   Attention,     // heads a region; takes views, head norms and rope of its operands
   Rotary,        // per-head rotation: prologue of attention
   Alone,         // row i from row i and weights: a region of its own
+  Array,         // any element from any: joins its consumer's region as its record allows
 };
 
 } // namespace kiln::graph

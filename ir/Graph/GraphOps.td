@@ -18,8 +18,19 @@ class Graph_Op<string opMnemonic, list<Trait> traits = []>
 
 def Graph_DimOp : Graph_Op<"dim", [Symbol]> {
   let summary = "Declares a dynamic dim with inclusive bounds";
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$min, I64Attr:$max);
-  let assemblyFormat = "$sym_name `in` `[` $min `,` $max `]` attr-dict";
+  let description = [{
+    A free dim is given by the caller, through the shapes of the inputs. A derived one has a `value`: an
+    expression of the dims declared before it. A `computed` one is known only while the function runs: a
+    `graph.set_dims` gives it, within the bounds. Free dims are declared first.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$min, I64Attr:$max,
+                       OptionalAttr<AffineMapAttr>:$value, UnitAttr:$computed);
+  let assemblyFormat = [{
+    $sym_name `in` `[` $min `,` $max `]` (`is` $value^)? (`computed` $computed^)? attr-dict
+  }];
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "int64_t":$min, "int64_t":$max), [{
+    build($_builder, $_state, name, min, max, ::mlir::AffineMapAttr(), false);
+  }]>];
   let hasVerifier = 1;
 }
 
@@ -238,6 +249,55 @@ def Graph_SliceOp : Graph_ComputeOp<"slice", [Pure]> {
   let assemblyFormat = "$input `[` $offset `,` $size `]` attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
+}
+
+// ---- Arrays ---------------------------------------------------------------------------------
+
+def Graph_ComputeOp : Graph_Op<"compute", [DeclareOpInterfaceMethods<FusableOpInterface>, Pure]> {
+  let summary = "An operator on arrays of any rank, by its name: a record of ir/Graph/Operators.h";
+  let description = [{
+    The record says what the results' types and one element of a result are. `params` holds what the operator
+    takes beside its operands. Dims of the operands and results are static, or named.
+
+    `graph.compute "softmax"(%x) {axis = 1 : i64} : (tensor<2x8xf32>) -> tensor<2x8xf32>`
+  }];
+  let arguments = (ins StrAttr:$operation, Variadic<AnyRankedTensor>:$operands_, DictionaryAttr:$params);
+  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let assemblyFormat = [{
+    $operation `(` $operands_ `)` $params attr-dict `:` functional-type($operands_, $results_)
+  }];
+  let hasVerifier = 1;
+}
+
+def Graph_SetDimsOp : Graph_Op<"set_dims", []> {
+  let summary = "Gives computed dims their values: the elements of a vector of i64, in order";
+  let arguments = (ins AnyRankedTensor:$values,
+                       TypedArrayAttrBase<FlatSymbolRefAttr, "dims">:$dims);
+  let assemblyFormat = "$dims `to` $values attr-dict `:` type($values)";
+}
+
+def Graph_IfOp : Graph_Op<"if", [SingleBlock, RecursiveMemoryEffects]> {
+  let summary = "One of two regions, by a scalar of i1; both yield values of the results' types";
+  let arguments = (ins AnyRankedTensor:$condition);
+  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let regions = (region SizedRegion<1>:$then, SizedRegion<1>:$otherwise);
+  let assemblyFormat = [{
+    $condition attr-dict `:` type($condition) `->` `(` type($results_) `)` $then `else` $otherwise
+  }];
+  let hasVerifier = 1;
+}
+
+def Graph_LoopOp : Graph_Op<"loop", [SingleBlock, RecursiveMemoryEffects]> {
+  let summary = "Repeats its region while the first carried value, a scalar of i1, is true";
+  let description = [{
+    The block's arguments are the carried values, `graph.yield` gives their next ones; the results are
+    the last ones. The condition is looked at before each round.
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$inits);
+  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$inits attr-dict `:` type($inits) `->` `(` type($results_) `)` $body";
+  let hasVerifier = 1;
 }
 
 // ---- Experts --------------------------------------------------------------------------------

@@ -1,0 +1,160 @@
+// The operators of `graph.compute`: records that say what one element of a result is. From a record
+// alone a kernel can be made (codegen/array), fused with its neighbours; a kernel of its own for an
+// operator is an addition.
+//
+// Memory: a tensor is rows of its last dim, in row-major order; an element has a byte at least. Types:
+// iN is signed, uiN unsigned, i1 a truth value. In code an element has the `codeType` of its type:
+// integers lose their sign (the tensor's type tells how to read them) and have 8 bits at least but for
+// i1; floats of 16 and 8 bits are f32. Whoever asks for an element of a result rounds it to the
+// result's type, so an operator need not.
+#ifndef KILN_IR_GRAPH_OPERATORS_H
+#define KILN_IR_GRAPH_OPERATORS_H
+
+#include "ir/Graph/GraphDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace kiln::graph {
+
+/// What an operator's element is made with. Indices and extents are of type `index`.
+class ElementBuilder {
+public:
+  explicit ElementBuilder(mlir::ImplicitLocOpBuilder &b) : b(b) {}
+  virtual ~ElementBuilder() = default;
+
+  mlir::ImplicitLocOpBuilder &b;
+
+  /// The element of `tensor`, an operand of the operator, at `indices`, which must lie inside.
+  virtual mlir::Value read(mlir::Value tensor, mlir::ValueRange indices) = 0;
+  /// The size of one of a tensor's dims.
+  virtual mlir::Value extent(mlir::Value tensor, unsigned dim) = 0;
+  /// The value of a dim that the module declares.
+  virtual mlir::Value dim(mlir::FlatSymbolRefAttr symbol) = 0;
+
+  mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
+  /// A constant of an element type, as code has it.
+  mlir::Value constant(mlir::Type element, double value);
+  mlir::Value integer(mlir::Type element, int64_t value);
+  static mlir::Type codeType(mlir::Type element);
+
+  using Body = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)>;
+  /// for i in 0 .. count - 1: state = body(i, state); the last state.
+  llvm::SmallVector<mlir::Value> loop(mlir::Value count, mlir::ValueRange state, Body body);
+  /// The same over a box of counts, the last index fastest.
+  using BoxBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange,
+                                                                    mlir::ValueRange)>;
+  llvm::SmallVector<mlir::Value> loops(mlir::ValueRange counts, mlir::ValueRange state,
+                                       BoxBody body);
+  using Branch = llvm::function_ref<llvm::SmallVector<mlir::Value>()>;
+  /// Evaluates one of the branches: for reads that are allowed only there.
+  llvm::SmallVector<mlir::Value> either(mlir::Value condition, mlir::TypeRange types, Branch then,
+                                        Branch otherwise);
+  mlir::Value select(mlir::Value condition, mlir::Value yes, mlir::Value no) {
+    return mlir::arith::SelectOp::create(b, condition, yes, no);
+  }
+
+  // Integers and indices.
+  mlir::Value add(mlir::Value x, mlir::Value y) { return mlir::arith::AddIOp::create(b, x, y); }
+  mlir::Value sub(mlir::Value x, mlir::Value y) { return mlir::arith::SubIOp::create(b, x, y); }
+  mlir::Value mul(mlir::Value x, mlir::Value y) { return mlir::arith::MulIOp::create(b, x, y); }
+  mlir::Value less(mlir::Value x, mlir::Value y) {
+    return mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::slt, x, y);
+  }
+  mlir::Value equal(mlir::Value x, mlir::Value y) {
+    return mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::eq, x, y);
+  }
+  mlir::Value all(mlir::Value x, mlir::Value y) { return mlir::arith::AndIOp::create(b, x, y); }
+  mlir::Value any(mlir::Value x, mlir::Value y) { return mlir::arith::OrIOp::create(b, x, y); }
+  mlir::Value min(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, x, y); }
+  mlir::Value max(mlir::Value x, mlir::Value y) { return mlir::arith::MaxSIOp::create(b, x, y); }
+  /// An element of an integer tensor as an index, by the sign of its type.
+  mlir::Value toIndex(mlir::Value element, mlir::Type type);
+  mlir::Value fromIndex(mlir::Value index, mlir::Type type);
+  /// A value of one element type as another's: floats to integers towards zero, integers to
+  /// narrower ones by their low bits, to i1: x != 0.
+  mlir::Value convert(mlir::Value element, mlir::Type from, mlir::Type to);
+};
+
+/// What an operator that cannot be told by elements is made with: it writes its results itself.
+/// Its operands lie in memory.
+class FillBuilder : public ElementBuilder {
+public:
+  using ElementBuilder::ElementBuilder;
+  /// Writes an element of a result.
+  virtual void write(unsigned result, mlir::Value element, mlir::ValueRange indices) = 0;
+  /// An element of a result that this item has written.
+  virtual mlir::Value readBack(unsigned result, mlir::ValueRange indices) = 0;
+  /// This worker's scratch memory (!llvm.ptr), Operator::scratchBytes long.
+  virtual mlir::Value scratch() = 0;
+};
+
+/// How much of its operands an element needs.
+enum class Cost {
+  Index, // one element of an operand, somewhere: a copy that fusion removes
+  Map,   // one element of each operand
+  Many,  // many elements of some operand: an operand is computed once and kept, not computed again
+  Fill,  // see Operator::fill
+};
+
+struct Operator {
+  llvm::StringLiteral name;
+  Cost cost;
+  /// Element `indices` of result `result`. Of index and map operators it reads each operand once at
+  /// most. Null for Fill.
+  mlir::Value (*element)(ElementBuilder &e, ComputeOp op, unsigned result,
+                         mlir::ValueRange indices) = nullptr;
+  /// Of Fill: writes all elements of all results whose indices along the leading dims named by
+  /// `itemDims` are `indices`; distinct items may run at the same time.
+  void (*fill)(FillBuilder &f, ComputeOp op, mlir::ValueRange indices) = nullptr;
+  /// Of Fill: dims of result 0 that are computed independently, in order; null: none, one item.
+  llvm::SmallVector<unsigned> (*itemDims)(ComputeOp op) = nullptr;
+  /// Of Fill: bytes of scratch, over the module's dims as symbols (extentExpr); null: none.
+  mlir::AffineExpr (*scratchBytes)(ComputeOp op) = nullptr;
+  /// Result 0 is operand 0, changed in place.
+  bool inPlace = false;
+  /// Fails with a diagnostic where operands, params and results do not fit; null: nothing to check.
+  mlir::LogicalResult (*verify)(ComputeOp op) = nullptr;
+};
+
+/// Null where there is no operator of that name.
+const Operator *findOperator(llvm::StringRef name);
+const Operator &operatorOf(ComputeOp op);
+
+/// The size of a dim as an expression of the module's dims (the position of a dim is its symbol).
+mlir::AffineExpr extentExpr(mlir::Operation *in, mlir::RankedTensorType type, unsigned dim);
+
+// Params by name; the verifier of a record has seen to it that they are there.
+inline int64_t intParam(ComputeOp op, llvm::StringRef name) {
+  return op.getParams().getAs<mlir::IntegerAttr>(name).getInt();
+}
+inline llvm::ArrayRef<int64_t> intsParam(ComputeOp op, llvm::StringRef name) {
+  return op.getParams().getAs<mlir::DenseI64ArrayAttr>(name).asArrayRef();
+}
+inline double floatParam(ComputeOp op, llvm::StringRef name) {
+  return op.getParams().getAs<mlir::FloatAttr>(name).getValueAsDouble();
+}
+inline llvm::StringRef textParam(ComputeOp op, llvm::StringRef name) {
+  return op.getParams().getAs<mlir::StringAttr>(name).getValue();
+}
+inline bool hasParam(ComputeOp op, llvm::StringRef name) {
+  return bool(op.getParams().get(name));
+}
+inline mlir::RankedTensorType tensorOf(mlir::Value value) {
+  return mlir::cast<mlir::RankedTensorType>(value.getType());
+}
+
+// The tables, a file for each family (ir/Graph/Operators/).
+llvm::ArrayRef<Operator> mapOperators();     // element by element, with broadcasting
+llvm::ArrayRef<Operator> viewOperators();    // other places for the same elements
+llvm::ArrayRef<Operator> reduceOperators();  // sums, extremes, norms along axes
+llvm::ArrayRef<Operator> productOperators(); // products of matrices
+llvm::ArrayRef<Operator> imageOperators();   // convolution, pooling, resampling
+llvm::ArrayRef<Operator> lookUpOperators();  // gather, scatter
+llvm::ArrayRef<Operator> orderOperators();   // sorting, counting, choosing
+llvm::ArrayRef<Operator> recurrentOperators();
+
+} // namespace kiln::graph
+
+#endif

@@ -1,0 +1,55 @@
+// Conversions between element types, as code has them.
+#include "ir/Graph/Operators.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::graph;
+
+static bool isUnsigned(Type type) { return type.isUnsignedInteger() || type.isInteger(1); }
+
+/// Towards zero; through 64 bits, so that what does not fit keeps its low bits.
+static Value floatToInteger(ImplicitLocOpBuilder &b, Value x, Type to) {
+  Type wide = b.getI64Type();
+  Value whole = to.isUnsignedInteger(64) ? arith::FPToUIOp::create(b, wide, x).getResult()
+                                         : arith::FPToSIOp::create(b, wide, x).getResult();
+  if (ElementBuilder::codeType(to) == wide)
+    return whole;
+  return arith::TruncIOp::create(b, ElementBuilder::codeType(to), whole);
+}
+
+Value ElementBuilder::convert(Value x, Type from, Type to) {
+  Type source = codeType(from), target = codeType(to);
+  if (to.isInteger(1)) {
+    if (source == target)
+      return x;
+    if (isa<FloatType>(source))
+      return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, x, constant(from, 0));
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, x, integer(from, 0));
+  }
+  if (isa<FloatType>(source) && isa<FloatType>(target)) {
+    unsigned have = source.getIntOrFloatBitWidth(), want = target.getIntOrFloatBitWidth();
+    return have == want  ? x
+           : have < want ? arith::ExtFOp::create(b, target, x).getResult()
+                         : arith::TruncFOp::create(b, target, x).getResult();
+  }
+  if (isa<FloatType>(source))
+    return floatToInteger(b, x, to);
+  if (isa<FloatType>(target))
+    return isUnsigned(from) ? arith::UIToFPOp::create(b, target, x).getResult()
+                            : arith::SIToFPOp::create(b, target, x).getResult();
+  unsigned have = source.getIntOrFloatBitWidth(), want = target.getIntOrFloatBitWidth();
+  Value result = x;
+  if (have < want)
+    result = isUnsigned(from) ? arith::ExtUIOp::create(b, target, x).getResult()
+                              : arith::ExtSIOp::create(b, target, x).getResult();
+  else if (have > want)
+    result = arith::TruncIOp::create(b, target, x);
+  unsigned bits = to.getIntOrFloatBitWidth();
+  if (bits >= 8 || from == to)
+    return result;
+  // Four bits in a byte: keep the low ones, with their sign.
+  Value shift = integer(to, 8 - bits);
+  result = arith::ShLIOp::create(b, result, shift);
+  return to.isUnsignedInteger() ? arith::ShRUIOp::create(b, result, shift).getResult()
+                                : arith::ShRSIOp::create(b, result, shift).getResult();
+}
