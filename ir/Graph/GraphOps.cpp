@@ -33,6 +33,12 @@ LogicalResult DimOp::verify() {
   int64_t min = getMin(), max = getMax();
   if (min < 0 || max < min)
     return emitOpError() << "bounds [" << min << ", " << max << "] are not 0 <= min <= max";
+  if (std::optional<AffineMap> value = getValue()) {
+    if (getComputed())
+      return emitOpError() << "is derived and computed";
+    if (value->getNumDims() != 0 || value->getNumResults() != 1)
+      return emitOpError() << "its value is not one expression of dims";
+  }
   return success();
 }
 
@@ -381,3 +387,38 @@ KILN_ELEMENTWISE(GeluTanhOp,
   }
 KILN_FACTOR(ScaleOp, getFactor, a *b)
 KILN_FACTOR(SoftcapOp, getLimit, b *std::tanh(a / b))
+
+// ---- Control flow -----------------------------------------------------------------------------
+
+static LogicalResult verifyYield(Operation *op, Region &region, TypeRange results) {
+  Block &block = region.front();
+  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  if (!yield || !llvm::equal(yield.getOperandTypes(), results))
+    return op->emitOpError() << "graph.yield does not give the results";
+  return success();
+}
+
+static LogicalResult verifyFlag(Operation *op, Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  if (tensor.getRank() != 0 || !tensor.getElementType().isInteger(1))
+    return op->emitOpError() << "condition: expected a scalar of i1, found " << type;
+  return success();
+}
+
+LogicalResult IfOp::verify() {
+  if (getThen().front().getNumArguments() || getOtherwise().front().getNumArguments())
+    return emitOpError() << "its regions take no arguments";
+  return failure(failed(verifyFlag(*this, getCondition().getType())) ||
+                 failed(verifyYield(*this, getThen(), getResultTypes())) ||
+                 failed(verifyYield(*this, getOtherwise(), getResultTypes())));
+}
+
+LogicalResult LoopOp::verify() {
+  if (getInits().empty())
+    return emitOpError() << "carries no condition";
+  if (!llvm::equal(getInits().getTypes(), getResultTypes()) ||
+      !llvm::equal(getBody().front().getArgumentTypes(), getResultTypes()))
+    return emitOpError() << "carried values differ in type from the results";
+  return failure(failed(verifyFlag(*this, getInits().front().getType())) ||
+                 failed(verifyYield(*this, getBody(), getResultTypes())));
+}

@@ -261,10 +261,10 @@ def Graph_ComputeOp : Graph_Op<"compute", [DeclareOpInterfaceMethods<FusableOpIn
 
     `graph.compute "softmax"(%x) {axis = 1 : i64} : (tensor<2x8xf32>) -> tensor<2x8xf32>`
   }];
-  let arguments = (ins StrAttr:$operation, Variadic<AnyRankedTensor>:$operands_, DictionaryAttr:$params);
-  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let arguments = (ins StrAttr:$kind, Variadic<AnyRankedTensor>:$inputs, DictionaryAttr:$params);
+  let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let assemblyFormat = [{
-    $operation `(` $operands_ `)` $params attr-dict `:` functional-type($operands_, $results_)
+    $kind `(` $inputs `)` $params attr-dict `:` functional-type($inputs, $outputs)
   }];
   let hasVerifier = 1;
 }
@@ -279,10 +279,10 @@ def Graph_SetDimsOp : Graph_Op<"set_dims", []> {
 def Graph_IfOp : Graph_Op<"if", [SingleBlock, RecursiveMemoryEffects]> {
   let summary = "One of two regions, by a scalar of i1; both yield values of the results' types";
   let arguments = (ins AnyRankedTensor:$condition);
-  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let regions = (region SizedRegion<1>:$then, SizedRegion<1>:$otherwise);
   let assemblyFormat = [{
-    $condition attr-dict `:` type($condition) `->` `(` type($results_) `)` $then `else` $otherwise
+    $condition attr-dict `:` type($condition) `->` `(` type($outputs) `)` $then `else` $otherwise
   }];
   let hasVerifier = 1;
 }
@@ -294,9 +294,9 @@ def Graph_LoopOp : Graph_Op<"loop", [SingleBlock, RecursiveMemoryEffects]> {
     the last ones. The condition is looked at before each round.
   }];
   let arguments = (ins Variadic<AnyRankedTensor>:$inits);
-  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$inits attr-dict `:` type($inits) `->` `(` type($results_) `)` $body";
+  let assemblyFormat = "$inits attr-dict `:` type($inits) `->` `(` type($outputs) `)` $body";
   let hasVerifier = 1;
 }
 

@@ -20,12 +20,12 @@ const Operator *graph::findOperator(StringRef name) {
   return table->lookup(name);
 }
 
-const Operator &graph::operatorOf(ComputeOp op) { return *findOperator(op.getOperation()); }
+const Operator &graph::operatorOf(ComputeOp op) { return *findOperator(op.getKind()); }
 
 LogicalResult ComputeOp::verify() {
-  const Operator *record = findOperator(getOperation());
+  const Operator *record = findOperator(getKind());
   if (!record)
-    return emitOpError() << "there is no operator '" << getOperation() << "'";
+    return emitOpError() << "there is no operator '" << getKind() << "'";
   if (getNumResults() == 0)
     return emitOpError() << "has no result";
   return record->verify ? record->verify(*this) : success();
@@ -59,6 +59,11 @@ Type ElementBuilder::codeType(Type element) {
 }
 
 Value ElementBuilder::constant(Type element, double value) {
+  if (auto vector = dyn_cast<VectorType>(element)) {
+    auto scalar = constant(vector.getElementType(), value).getDefiningOp<arith::ConstantOp>();
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(vector.clone(scalar.getType()), Attribute(scalar.getValue())));
+  }
   Type type = codeType(element);
   if (auto floating = dyn_cast<FloatType>(type)) {
     APFloat exact(value);
@@ -119,6 +124,37 @@ SmallVector<Value> ElementBuilder::either(Value condition, TypeRange types, Bran
     scf::YieldOp::create(b, results);
   }
   return llvm::to_vector(ValueRange(choice.getResults()));
+}
+
+SmallVector<Value> graph::broadcastIndices(ElementBuilder &e, Value operand,
+                                           RankedTensorType result, ValueRange indices) {
+  RankedTensorType type = tensorOf(operand);
+  unsigned skipped = result.getRank() - type.getRank();
+  SmallVector<Value> places;
+  DimsAttr names = getDims(type), resultNames = getDims(result);
+  auto nameOf = [](DimsAttr names, RankedTensorType type, unsigned dim) {
+    unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
+    return names.getSymbols()[position];
+  };
+  for (unsigned i = 0, rank = type.getRank(); i < rank; ++i) {
+    Value index = indices[skipped + i];
+    bool dynamic = type.isDynamicDim(i), resultDynamic = result.isDynamicDim(skipped + i);
+    if (!dynamic && type.getDimSize(i) == 1 && !(!resultDynamic && result.getDimSize(skipped + i) == 1))
+      index = e.index(0);
+    else if (dynamic && !(resultDynamic && nameOf(names, type, i) ==
+                                               nameOf(resultNames, result, skipped + i)))
+      index = e.min(index, e.sub(e.extent(operand, i), e.index(1)));
+    places.push_back(index);
+  }
+  return places;
+}
+
+Value graph::mapElement(ElementBuilder &e, ComputeOp op, unsigned result, ValueRange indices) {
+  SmallVector<Value> elements;
+  for (Value operand : op.getOperands())
+    elements.push_back(
+        e.read(operand, broadcastIndices(e, operand, tensorOf(op.getResult(result)), indices)));
+  return operatorOf(op).map(e, op, elements);
 }
 
 Value ElementBuilder::toIndex(Value element, Type type) {

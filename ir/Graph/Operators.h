@@ -34,7 +34,7 @@ public:
   virtual mlir::Value dim(mlir::FlatSymbolRefAttr symbol) = 0;
 
   mlir::Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, value); }
-  /// A constant of an element type, as code has it.
+  /// A constant of an element type, as code has it; of a vector type in every lane.
   mlir::Value constant(mlir::Type element, double value);
   mlir::Value integer(mlir::Type element, int64_t value);
   static mlir::Type codeType(mlir::Type element);
@@ -101,8 +101,12 @@ enum class Cost {
 struct Operator {
   llvm::StringLiteral name;
   Cost cost;
-  /// Element `indices` of result `result`. Of index and map operators it reads each operand once at
-  /// most. Null for Fill.
+  /// Of Map: a result's element from its operands' elements: scalars of their code types or, where
+  /// all operands are floats or truth values, vectors with as many lanes each. `element` is then
+  /// `mapElement`.
+  mlir::Value (*map)(ElementBuilder &e, ComputeOp op, mlir::ValueRange elements) = nullptr;
+  /// Element `indices` of result `result`. Index and map operators read each operand once at most.
+  /// Null for Fill.
   mlir::Value (*element)(ElementBuilder &e, ComputeOp op, unsigned result,
                          mlir::ValueRange indices) = nullptr;
   /// Of Fill: writes all elements of all results whose indices along the leading dims named by
@@ -117,6 +121,13 @@ struct Operator {
   /// Fails with a diagnostic where operands, params and results do not fit; null: nothing to check.
   mlir::LogicalResult (*verify)(ComputeOp op) = nullptr;
 };
+
+/// The element of a map operator: operands are broadcast as numpy does it, trailing dims aligned.
+mlir::Value mapElement(ElementBuilder &e, ComputeOp op, unsigned result, mlir::ValueRange indices);
+/// The indices in an operand that is broadcast to a result with these.
+llvm::SmallVector<mlir::Value> broadcastIndices(ElementBuilder &e, mlir::Value operand,
+                                                mlir::RankedTensorType result,
+                                                mlir::ValueRange indices);
 
 /// Null where there is no operator of that name.
 const Operator *findOperator(llvm::StringRef name);
