@@ -40,6 +40,9 @@ namespace kiln {
 
 inline constexpr llvm::StringLiteral kPanelLayoutName = "panel16";
 inline constexpr llvm::StringLiteral kRowsLayoutName = "rows";
+/// The format of weights whose elements, of any type, are stored as code reads them (Operators.h):
+/// in rows, in row-major order.
+inline constexpr llvm::StringLiteral kRawFormatName = "raw";
 
 /// Byte offsets inside a weight of `format` stored as "panel16". All sizes are in bytes; rows and
 /// depth are the logical extents. Valid for rows and depth up to 2^31 (no overflow).

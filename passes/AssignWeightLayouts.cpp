@@ -1,6 +1,6 @@
 // Chooses how the bytes of weights are laid out. Matrices get the one packed layout of the CPU
 // targets (ir/PanelLayout.h), read by matmul and embed alike, so a weight that both use is stored
-// once; vectors are plain f32 rows.
+// once; vectors are plain f32 rows, and raw weights stay what they are.
 #include "ir/PanelLayout.h"
 #include "passes/Passes.h"
 #include "passes/WeightUses.h"
@@ -17,6 +17,8 @@ namespace {
 struct AssignWeightLayouts : kiln::impl::AssignWeightLayoutsBase<AssignWeightLayouts> {
   void runOnOperation() override {
     for (auto weight : getOperation().getOps<graph::WeightOp>()) {
+      if (weight.getFormat() == kRawFormatName)
+        continue;
       bool isMatrix = cast<RankedTensorType>(weight.getType()).getRank() == 2;
       weight.setLayout(isMatrix ? kPanelLayoutName : kRowsLayoutName);
       if (!isMatrix)

@@ -9,6 +9,7 @@
 // Buffers of the arena pad rows to 16 elements (64 bytes of f32); inputs and outputs are the
 // caller's and dense.
 #include "mlir/IR/IRMapping.h"
+#include "ir/Graph/Operators.h"
 #include "passes/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
@@ -25,35 +26,42 @@ using graph::CacheType;
 
 static constexpr int64_t kRowMultiple = 16;
 
-/// Elements of one row: all dims but the leading one; of a vector one row is one element.
-static FailureOr<int64_t> getRowElements(Operation *op, RankedTensorType type) {
-  int64_t elements = 1;
-  for (int64_t extent : type.getShape().drop_front(type.getRank() ? 1 : 0))
-    if (ShapedType::isDynamic(extent))
-      return op->emitOpError() << "only the leading dim of a buffer may be dynamic, found " << type;
-    else if (llvm::MulOverflow(elements, extent, elements))
-      return op->emitOpError() << "a row of " << type << " is too large";
-  return elements;
+/// Elements of one row, which is the last dim, where their number is fixed; else 0. A vector's rows
+/// are its elements.
+static int64_t getRowElements(RankedTensorType type) {
+  if (type.getRank() < 2)
+    return 1;
+  return type.isDynamicDim(type.getRank() - 1) ? 0 : type.getShape().back();
 }
 
-/// Bytes of an activation whose rows are `stride` elements apart, as a map over the dims.
+/// Bytes of an activation whose rows are `stride` elements apart (0: dense), as a map over the dims.
 static FailureOr<AffineMap> getBytes(Operation *op, RankedTensorType type, int64_t stride,
                                      ArrayRef<graph::DimOp> dims) {
   MLIRContext *context = op->getContext();
-  int64_t rowBytes = llvm::divideCeil(stride * type.getElementTypeBitWidth(), 8);
-  AffineExpr rows = getAffineConstantExpr(1, context);
-  if (FlatSymbolRefAttr symbol = graph::getRowSymbol(type)) {
-    const auto *dim = llvm::find_if(
-        dims, [&](graph::DimOp dim) { return dim.getSymNameAttr() == symbol.getAttr(); });
-    if (dim == dims.end())
-      return op->emitOpError() << "dim " << symbol << " is not declared";
-    rows = getAffineSymbolExpr(dim - dims.begin(), context);
-  } else if (type.getRank() > 0) {
-    if (type.isDynamicDim(0))
-      return op->emitOpError() << "a dynamic dim without a name: " << type;
-    rows = getAffineConstantExpr(type.getDimSize(0), context);
+  int64_t elementBytes = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  graph::DimsAttr names = graph::getDims(type);
+  AffineExpr bytes = getAffineConstantExpr(elementBytes, context);
+  int64_t fixed = elementBytes; // what is fixed, whatever the dims
+  unsigned dynamic = 0;
+  for (auto [position, extent] : llvm::enumerate(type.getShape())) {
+    bool isRow = type.getRank() > 1 && position + 1 == size_t(type.getRank());
+    if (ShapedType::isDynamic(extent)) {
+      if (!names || dynamic >= names.getSymbols().size())
+        return op->emitOpError() << "a dynamic dim without a name: " << type;
+      FlatSymbolRefAttr symbol = names.getSymbols()[dynamic++];
+      const auto *dim = llvm::find_if(
+          dims, [&](graph::DimOp dim) { return dim.getSymNameAttr() == symbol.getAttr(); });
+      if (dim == dims.end())
+        return op->emitOpError() << "dim " << symbol << " is not declared";
+      bytes = bytes * getAffineSymbolExpr(dim - dims.begin(), context);
+      continue;
+    }
+    int64_t factor = isRow && stride ? stride : extent;
+    if (llvm::MulOverflow(fixed, factor, fixed) || fixed > (int64_t(1) << 48))
+      return op->emitOpError() << type << " is too large";
+    bytes = bytes * factor;
   }
-  return AffineMap::get(0, dims.size(), rows * rowBytes, context);
+  return AffineMap::get(0, dims.size(), bytes, context);
 }
 
 // ---- Kernels ----------------------------------------------------------------------------------
@@ -107,6 +115,7 @@ private:
   LogicalResult declareInputs();
   LogicalResult declareOutputs();
   LogicalResult addLaunch(graph::FusedOp fused);
+  bool addView(graph::FusedOp fused);
   FailureOr<Value> getWrite(graph::FusedOp fused, Value result);
   FailureOr<int64_t> getRowStride(Operation *op, Value value);
   LogicalResult addWorkspace(graph::FusedOp fused, graph::AttentionOp attention,
@@ -130,7 +139,8 @@ static std::string describeKernel(Block &body) {
   for (Operation &op : body.without_terminator()) {
     if (isa<graph::ConstantOp>(op))
       continue;
-    names.insert(op.getName().stripDialect());
+    auto compute = dyn_cast<graph::ComputeOp>(op);
+    names.insert(compute ? compute.getKind() : op.getName().stripDialect());
     if (auto matmul = dyn_cast<graph::MatmulOp>(op)) {
       ArrayRef<int64_t> weight = cast<RankedTensorType>(matmul.getWeight().getType()).getShape();
       extents = (Twine(weight[1]) + "x" + Twine(weight[0])).str();
@@ -143,10 +153,14 @@ static std::string describeKernel(Block &body) {
     auto type = cast<RankedTensorType>(terminator->getOperand(0).getType());
     SmallVector<std::string> parts;
     for (int64_t extent : type.getShape().drop_front(type.getRank() ? 1 : 0))
-      parts.push_back(std::to_string(extent));
+      parts.push_back(ShapedType::isDynamic(extent) ? "n" : std::to_string(extent));
     extents = llvm::join(parts, "x");
   }
-  std::string name = llvm::join(names, "_");
+  std::string name;
+  for (StringRef part : names) { // of a long kernel the first and the last
+    if (name.size() < 40 || part == names.back())
+      name += (name.empty() ? "" : "_") + part.str();
+  }
   return extents.empty() ? name : name + "_" + extents;
 }
 
@@ -192,7 +206,6 @@ LogicalResult ScheduleBuilder::declareOutputs() {
   return success();
 }
 
-/// Elements from one row of a value's buffer to the next; 0 for weights and caches.
 /// Elements from row to row of an activation: full vectors, and never a multiple of 2 KB, at which
 /// the rows of a tile of results would meet in a few sets of the first-level cache.
 static int64_t getPaddedStride(int64_t columns) {
@@ -201,17 +214,52 @@ static int64_t getPaddedStride(int64_t columns) {
   return stride % conflicting ? stride : stride + kRowMultiple;
 }
 
+/// The only op of a region that puts elements into another shape and does nothing else, or null.
+static graph::ComputeOp getReshape(graph::FusedOp fused) {
+  Block &body = fused.getBody().front();
+  auto op = dyn_cast<graph::ComputeOp>(body.front());
+  bool alone = op && op.getKind() == "reshape" && op->getNextNode() == body.getTerminator() &&
+               isa<BlockArgument>(op.getOperand(0));
+  return alone ? op : graph::ComputeOp();
+}
+
+/// The stride of rows of a region's result. Rows of arrays are dense, but where they would meet in a
+/// few sets of the cache, and whoever sees them in another shape does not mind.
+static int64_t chooseStride(graph::FusedOp fused, Value result) {
+  auto type = cast<RankedTensorType>(result.getType());
+  int64_t columns = getRowElements(type);
+  if (type.getRank() < 2 || columns == 0)
+    return columns;
+  auto isArray = [](Operation *op) {
+    auto region = dyn_cast<graph::FusedOp>(op);
+    return region && !region.getBody().getOps<graph::ComputeOp>().empty();
+  };
+  bool array = isArray(fused) || llvm::any_of(result.getUsers(), isArray);
+  if (!array)
+    return getPaddedStride(columns);
+  bool isSeenAnew = llvm::any_of(result.getUsers(), [&](Operation *user) {
+    auto region = dyn_cast<graph::FusedOp>(user);
+    graph::ComputeOp reshape = region ? getReshape(region) : graph::ComputeOp();
+    return reshape && getRowElements(graph::tensorOf(reshape.getResult(0))) != columns;
+  });
+  bool conflicts = columns % 512 == 0 && type.getElementTypeBitWidth() == 32;
+  return conflicts && !isSeenAnew ? getPaddedStride(columns) : columns;
+}
+
+/// Elements from one row of a value's buffer to the next; 0 for weights, caches and rows of no fixed
+/// length, which are dense.
 FailureOr<int64_t> ScheduleBuilder::getRowStride(Operation *op, Value value) {
   Value buffer = values.lookup(value);
+  auto columns = [](Value v) { return getRowElements(cast<RankedTensorType>(v.getType())); };
+  if (auto view = buffer.getDefiningOp<exec::ViewOp>()) {
+    Value seen = view.getBuffer();
+    auto arena = seen.getDefiningOp<exec::BufferOp>();
+    return arena && columns(view) == columns(seen) ? int64_t(arena.getRowStride()) : columns(view);
+  }
   if (auto arena = buffer.getDefiningOp<exec::BufferOp>())
     return int64_t(arena.getRowStride());
-  if (isa<exec::InputOp, exec::OutputOp>(buffer.getDefiningOp())) {
-    auto type = cast<RankedTensorType>(buffer.getType());
-    // A dense table with a dynamic second dim (the block table) has no constant stride.
-    if (type.getRank() > 1 && llvm::any_of(type.getShape().drop_front(), ShapedType::isDynamic))
-      return int64_t(0);
-    return getRowElements(op, type);
-  }
+  if (isa<exec::InputOp, exec::OutputOp>(buffer.getDefiningOp()))
+    return columns(buffer);
   return int64_t(0);
 }
 
@@ -220,10 +268,7 @@ FailureOr<Value> ScheduleBuilder::getWrite(graph::FusedOp fused, Value result) {
   if (values.contains(result))
     return values.lookup(result);
   auto type = cast<RankedTensorType>(result.getType());
-  FailureOr<int64_t> elements = getRowElements(fused, type);
-  if (failed(elements))
-    return failure();
-  int64_t stride = type.getRank() < 2 ? *elements : getPaddedStride(*elements);
+  int64_t stride = chooseStride(fused, result);
   FailureOr<AffineMap> bytes = getBytes(fused, type, stride, dims);
   if (failed(bytes))
     return failure();
@@ -262,6 +307,30 @@ LogicalResult ScheduleBuilder::addWorkspace(graph::FusedOp fused, graph::Attenti
                                           AffineMapAttr::get(*bytes), AffineMapAttr()));
   strides.push_back(columns);
   return success();
+}
+
+/// A region that only gives elements another shape needs no launch: its result is the memory of its
+/// operand, unless the caller wants it elsewhere.
+bool ScheduleBuilder::addView(graph::FusedOp fused) {
+  graph::ComputeOp reshape = getReshape(fused);
+  if (!reshape || values.contains(fused.getResult(0)))
+    return false;
+  auto argument = cast<BlockArgument>(reshape.getOperand(0));
+  Value input = fused.getInputs()[argument.getArgNumber()];
+  if (!values.contains(input) || graph::getStored(input.getType()))
+    return false;
+  Value buffer = values.lookup(input);
+  auto type = cast<RankedTensorType>(fused.getResult(0).getType());
+  auto columns = [](Type type) { return getRowElements(cast<RankedTensorType>(type)); };
+  if (auto view = buffer.getDefiningOp<exec::ViewOp>())
+    buffer = view.getBuffer();
+  auto arena = buffer.getDefiningOp<exec::BufferOp>();
+  int64_t dense = columns(buffer.getType());
+  bool padded = arena && dense && int64_t(arena.getRowStride()) != dense;
+  if (padded && columns(type) != dense)
+    return false;
+  values.map(fused.getResult(0), exec::ViewOp::create(builder, fused.getLoc(), type, buffer));
+  return true;
 }
 
 LogicalResult ScheduleBuilder::addLaunch(graph::FusedOp fused) {
@@ -346,7 +415,7 @@ LogicalResult ScheduleBuilder::run() {
     auto fused = dyn_cast<graph::FusedOp>(op);
     if (!fused)
       return op.emitOpError() << "is in no region; run fuse-regions first";
-    if (failed(addLaunch(fused)))
+    if (!addView(fused) && failed(addLaunch(fused)))
       return failure();
   }
   func.erase();

@@ -10,10 +10,14 @@
 //  for
 //     ops that are to be alone.
 //
+// Array ops (`graph.compute`) are told by their records instead: an op whose elements are cheap, or
+// needed once, is computed where its consumers read it; each other one is a region of its own.
+//
 // Two groups are merged only where no path between them leaves them, so the groups never form a
 // cycle; ops with side effects keep their order because the order is an edge like any other.
 // Recomputing an op in a region adds no path: its operands reached the region through it before.
 #include "passes/GroupRegions.h"
+#include "ir/Graph/Operators.h"
 #include "llvm/ADT/BitVector.h"
 #include <set>
 
@@ -23,7 +27,7 @@ using namespace kiln::graph;
 
 namespace {
 
-enum class GroupKind { Single, Contraction, Attention, RowWise };
+enum class GroupKind { Single, Contraction, Attention, RowWise, Array };
 
 /// A node of the graph of groups. In the beginning every op is a group of kind Single.
 struct Group {
@@ -47,6 +51,7 @@ private:
   void addPrologues();
   void copyProducers(unsigned group, unsigned op, bool direct);
   void copyViews(unsigned group);
+  void groupArrays();
   void groupRest();
   std::vector<RegionGroup> order();
 
@@ -281,6 +286,86 @@ void Grouping::addPrologues() {
   }
 }
 
+// ---- Arrays -----------------------------------------------------------------------------------
+
+/// Ops that a kernel may compute, more or less: code grows with them, and registers are few.
+static constexpr unsigned kMaxArrayOps = 48;
+
+/// Whether a tensor has at most as many elements as another, for all dims.
+static bool hasNoMoreElements(RankedTensorType left, RankedTensorType right) {
+  auto count = [](RankedTensorType type, uint64_t &fixed, SmallVectorImpl<Attribute> &names) {
+    fixed = 1;
+    for (int64_t extent : type.getShape())
+      if (!ShapedType::isDynamic(extent))
+        fixed = llvm::SaturatingMultiply<uint64_t>(fixed, uint64_t(extent));
+    if (DimsAttr dims = getDims(type))
+      llvm::append_range(names, dims.getSymbols());
+    llvm::sort(names, [](Attribute a, Attribute b) {
+      return cast<FlatSymbolRefAttr>(a).getValue() < cast<FlatSymbolRefAttr>(b).getValue();
+    });
+  };
+  uint64_t leftFixed, rightFixed;
+  SmallVector<Attribute> leftNames, rightNames;
+  count(left, leftFixed, leftNames);
+  count(right, rightFixed, rightNames);
+  return leftFixed <= rightFixed && leftNames == rightNames;
+}
+
+/// Whether an array op's elements may be computed where another array op reads them.
+static bool mayCompute(ComputeOp producer, ComputeOp consumer) {
+  const Operator &from = operatorOf(producer), &to = operatorOf(consumer);
+  if (from.cost == Cost::Fill || to.cost == Cost::Fill || to.cost == Cost::Many)
+    return false;
+  if (from.cost == Cost::Index)
+    return true;
+  bool isRead = to.cost == Cost::Once || to.cost == Cost::Index
+                    ? !to.repeats
+                    : hasNoMoreElements(tensorOf(consumer.getResult(0)),
+                                        tensorOf(producer.getResult(0)));
+  bool isCheap = from.cost == Cost::Map || to.cost != Cost::Once;
+  return isRead && isCheap && producer->hasOneUse() && producer->getNumResults() == 1;
+}
+
+void Grouping::groupArrays() {
+  llvm::BitVector inlined(ops.size());
+  std::vector<unsigned> sizes(ops.size(), 1); // ops that computing this one takes
+  for (auto [i, op] : llvm::enumerate(ops)) {
+    auto consumer = dyn_cast<ComputeOp>(op);
+    if (!consumer)
+      continue;
+    for (Value operand : op->getOperands()) {
+      int from = producer(operand);
+      auto array = from < 0 ? ComputeOp() : dyn_cast<ComputeOp>(ops[from]);
+      if (array && mayCompute(array, consumer))
+        sizes[i] += sizes[from];
+    }
+    sizes[i] = std::min(sizes[i], 2 * kMaxArrayOps);
+  }
+  for (unsigned i = ops.size(); i-- > 0;) {
+    auto array = dyn_cast<ComputeOp>(ops[i]);
+    if (!array)
+      continue;
+    inlined[i] = llvm::all_of(array->getUsers(), [&](Operation *user) {
+      auto it = index.find(user);
+      auto consumer = dyn_cast<ComputeOp>(user);
+      return it != index.end() && consumer && mayCompute(array, consumer) &&
+             sizes[it->second] <= kMaxArrayOps;
+    });
+  }
+  for (unsigned i = 0; i < ops.size(); ++i) {
+    if (kindOf(i) != FusionKind::Array || inlined[i])
+      continue;
+    groups[i].kind = GroupKind::Array;
+    SmallVector<unsigned> work{i};
+    while (!work.empty())
+      for (Value operand : ops[work.pop_back_val()]->getOperands())
+        if (int from = producer(operand); from >= 0 && inlined[from] && !groups[i].copied[from]) {
+          groups[i].copied.set(from);
+          work.push_back(from);
+        }
+  }
+}
+
 // ---- 3. What is left --------------------------------------------------------------------------
 
 /// The ops in no region whose values are read from memory: by a region that does not recompute
@@ -412,6 +497,7 @@ LogicalResult Grouping::run(std::vector<RegionGroup> &result) {
     return failure();
   joinEpilogues();
   addPrologues();
+  groupArrays();
   groupRest();
   result = order();
   return success();

@@ -4,6 +4,7 @@
 // models, so tables and the weights of the logits keep 8, and small tables keep all they have. What
 // is quantized already may be kept as it is, in the format that holds its blocks exactly.
 #include "ir/Formats.h"
+#include "ir/PanelLayout.h"
 #include "passes/Passes.h"
 #include "passes/WeightUses.h"
 #include "llvm/Support/GlobPattern.h"
@@ -159,6 +160,8 @@ struct QuantizeWeights : kiln::impl::QuantizeWeightsBase<QuantizeWeights> {
     llvm::StringMap<WeightRole> roles = getRoles(module);
     for (auto weight : module.getOps<WeightOp>()) {
       auto type = cast<RankedTensorType>(weight.getType());
+      if (weight.getFormat() == kRawFormatName)
+        continue;
       if (type.getRank() != 2) {
         weight.setFormat("f32");
         continue;

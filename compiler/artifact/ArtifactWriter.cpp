@@ -44,7 +44,7 @@ static llvm::Error checkFreeSpace(llvm::StringRef path, uint64_t needed) {
 static llvm::Error writeWeights(ProgramDescription &description, llvm::StringRef sourceFolder,
                                 ArtifactFile &file, unsigned section, const WriteOptions &options,
                                 WriteReport &report) {
-  WeightPacker packer(sourceFolder, {options.threads, options.scales});
+  WeightPacker packer(sourceFolder, {options.threads, options.scales}, options.memory);
   static const uint8_t zeros[KILN_WEIGHT_ALIGNMENT] = {};
   uint64_t done = 0;
   for (auto [op, weight] : llvm::zip_equal(description.weights, description.program.weights)) {

@@ -4,6 +4,7 @@
 
 #include "codegen/KernelImage.h"
 #include "compiler/artifact/QuantizeSymmetric.h"
+#include "compiler/artifact/SourceFiles.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
@@ -18,6 +19,7 @@ struct WriteOptions {
   unsigned threads = 0; // 0: as many as the machine runs at once
   ScaleChoice scales = ScaleChoice::Search;
   std::optional<std::vector<uint8_t>> chat; // a chat section
+  const MemorySources *memory = nullptr;    // sources of weights that are no files
   std::vector<uint8_t> launcher;            // the program of an executable; empty for an artifact
   /// Called as weights are written, from any thread, one call at a time: bytes of the weights
   /// section written and to write, and the weight that is being packed.

@@ -16,10 +16,20 @@ static llvm::Error fail(const llvm::formatv_object_base &text) {
   return llvm::createStringError(text.str());
 }
 
-SourceFile::~SourceFile() { ::close(descriptor); }
+SourceFile::~SourceFile() {
+  if (descriptor >= 0)
+    ::close(descriptor);
+}
 
 llvm::Error SourceFile::read(uint64_t offset, llvm::MutableArrayRef<uint8_t> bytes,
                              llvm::StringRef tensor) const {
+  if (descriptor < 0) {
+    if (offset > size || bytes.size() > size - offset)
+      return fail(llvm::formatv("{0}: expected {1} bytes at offset {2} of {3}, found {4}", tensor,
+                                bytes.size(), offset, name, size));
+    llvm::copy(memory.slice(offset, bytes.size()), bytes.begin());
+    return llvm::Error::success();
+  }
   size_t done = 0;
   while (done < bytes.size()) {
     ssize_t count =
@@ -42,6 +52,11 @@ llvm::Expected<const SourceFile *> SourceFiles::open(llvm::StringRef name) {
   std::unique_ptr<SourceFile> &file = files[name.str()];
   if (file)
     return file.get();
+  if (memory)
+    if (auto found = memory->find(name); found != memory->end()) {
+      file = std::make_unique<SourceFile>(name.str(), found->second);
+      return file.get();
+    }
   namespace path = llvm::sys::path;
   if (name.empty() || path::is_absolute(name) || name.contains('\0') ||
       llvm::is_contained(llvm::make_range(path::begin(name), path::end(name)), ".."))

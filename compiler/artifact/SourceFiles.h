@@ -10,11 +10,17 @@
 
 namespace kiln {
 
-/// An open file. Reading is safe from several threads.
+/// Bytes of weights that lie in memory, by the names that take the place of files': initializers of
+/// an ONNX file, and what an importer made of them.
+using MemorySources = std::map<std::string, llvm::ArrayRef<uint8_t>, std::less<>>;
+
+/// An open file, or bytes in memory. Reading is safe from several threads.
 class SourceFile {
 public:
   SourceFile(std::string name, int descriptor, uint64_t size)
       : name(std::move(name)), descriptor(descriptor), size(size) {}
+  SourceFile(std::string name, llvm::ArrayRef<uint8_t> memory)
+      : name(std::move(name)), size(memory.size()), memory(memory) {}
   ~SourceFile();
   SourceFile(const SourceFile &) = delete;
   SourceFile &operator=(const SourceFile &) = delete;
@@ -30,19 +36,23 @@ public:
 
 private:
   std::string name;
-  int descriptor;
+  int descriptor = -1;
   uint64_t size;
+  llvm::ArrayRef<uint8_t> memory; // where there is no descriptor
 };
 
 /// Opens each file of a folder once. Names are relative to the folder and stay below it.
 class SourceFiles {
 public:
-  explicit SourceFiles(llvm::StringRef folder) : folder(folder) {}
+  /// `memory`, which may be null, must outlive this.
+  explicit SourceFiles(llvm::StringRef folder, const MemorySources *memory = nullptr)
+      : folder(folder), memory(memory) {}
 
   llvm::Expected<const SourceFile *> open(llvm::StringRef name);
 
 private:
   std::string folder;
+  const MemorySources *memory;
   std::map<std::string, std::unique_ptr<SourceFile>> files;
 };
 

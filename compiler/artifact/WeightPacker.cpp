@@ -127,7 +127,46 @@ static llvm::Error checkStorage(graph::WeightOp weight, const Format *&format) {
   return llvm::Error::success();
 }
 
+/// Bytes of a raw weight; every element has a byte at least.
+static llvm::Expected<uint64_t> getRawBytes(graph::WeightOp weight) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  uint64_t bytes = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  for (int64_t dim : type.getShape())
+    if (dim < 0 || dim > (int64_t(1) << 40) || (bytes *= uint64_t(dim)) > (uint64_t(1) << 48))
+      return fail("{0}: shape [{1:$[, ]}] is too large", weight.getSymName(),
+                  llvm::make_range(type.getShape().begin(), type.getShape().end()));
+  return bytes;
+}
+
+/// Copies the one source, which lies as the weight is stored.
+llvm::Expected<ErrorSums> WeightPacker::packRaw(graph::WeightOp weight, ByteSink sink) {
+  auto bytes = getRawBytes(weight);
+  if (!bytes)
+    return bytes.takeError();
+  if (weight.getSources().size() != 1 || !weight.getTransforms().empty())
+    return fail("{0}: a raw weight has one source and no transforms", weight.getSymName());
+  auto source = cast<graph::SourceAttr>(weight.getSources()[0]);
+  auto file = files.open(source.getFile());
+  if (!file)
+    return file.takeError();
+  uint64_t size = (*file)->getSize();
+  if (source.getOffset() < 0 || *bytes > size || uint64_t(source.getOffset()) > size - *bytes)
+    return fail("{0}: expected {1} bytes at offset {2}, found a file of {3} bytes ({4})",
+                source.getName(), *bytes, source.getOffset(), size, source.getFile());
+  std::vector<uint8_t> block(std::min<uint64_t>(*bytes, kBlockBytes));
+  for (uint64_t done = 0; done < *bytes; done += block.size()) {
+    block.resize(std::min<uint64_t>(*bytes - done, kBlockBytes));
+    if (llvm::Error error = (*file)->read(source.getOffset() + done, block, source.getName()))
+      return error;
+    if (llvm::Error error = sink(block))
+      return error;
+  }
+  return ErrorSums();
+}
+
 llvm::Expected<uint64_t> kiln::getPackedBytes(graph::WeightOp weight) {
+  if (weight.getFormat() == kRawFormatName)
+    return getRawBytes(weight);
   const Format *format;
   if (llvm::Error error = checkStorage(weight, format))
     return error;
@@ -151,6 +190,8 @@ static llvm::Error describeUnfit(const WeightReader &reader, const Format &forma
 }
 
 llvm::Expected<ErrorSums> WeightPacker::pack(graph::WeightOp weight, ByteSink sink) {
+  if (weight.getFormat() == kRawFormatName)
+    return packRaw(weight, sink);
   const Format *format;
   if (llvm::Error error = checkStorage(weight, format))
     return error;

@@ -22,9 +22,10 @@ llvm::Expected<uint64_t> getPackedBytes(graph::WeightOp weight);
 
 class WeightPacker {
 public:
-  /// Sources are names of files relative to `sourceFolder`.
-  WeightPacker(llvm::StringRef sourceFolder, const PackOptions &options)
-      : files(sourceFolder), options(options) {}
+  /// Sources are names of files relative to `sourceFolder`, or of bytes in `memory`.
+  WeightPacker(llvm::StringRef sourceFolder, const PackOptions &options,
+               const MemorySources *memory = nullptr)
+      : files(sourceFolder, memory), options(options) {}
 
   /// Writes getPackedBytes(weight) bytes to `sink` and returns what was lost. The bytes and the
   /// sums do not depend on the number of threads. Memory: a few megabytes for each thread, or one
@@ -32,6 +33,8 @@ public:
   llvm::Expected<ErrorSums> pack(graph::WeightOp weight, ByteSink sink);
 
 private:
+  llvm::Expected<ErrorSums> packRaw(graph::WeightOp weight, ByteSink sink);
+
   SourceFiles files;
   PackOptions options;
 };

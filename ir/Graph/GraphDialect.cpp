@@ -1,6 +1,7 @@
 // Registration of the graph dialect, its attributes and types, and their verifiers.
 #include "ir/Graph/GraphDialect.h"
 #include "ir/Formats.h"
+#include "ir/PanelLayout.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -47,7 +48,7 @@ LogicalResult StoredAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (llvm::any_of(shape, ShapedType::isDynamic))
     return emitError() << "a stored weight has a static shape";
-  if (!findFormat(getFormat()))
+  if (!findFormat(getFormat()) && getFormat() != kRawFormatName)
     return emitError() << "unknown weight format '" << getFormat() << "'";
   return success();
 }

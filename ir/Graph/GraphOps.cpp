@@ -2,6 +2,7 @@
 #include "ir/Formats.h"
 #include "ir/Graph/GraphDialect.h"
 #include "ir/Graph/GraphShapes.h"
+#include "ir/PanelLayout.h"
 #include "mlir/Interfaces/FunctionImplementation.h"
 
 using namespace mlir;
@@ -52,7 +53,7 @@ LogicalResult WeightOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   if (type.getEncoding())
     return emitOpError() << "the logical type carries no encoding";
-  if (!findFormat(getFormat()))
+  if (!findFormat(getFormat()) && getFormat() != kRawFormatName)
     return emitOpError() << "unknown weight format '" << getFormat() << "'";
   SmallVector<SmallVector<int64_t>> shapes;
   for (auto source : getSources().getAsRange<SourceAttr>()) {

@@ -1,5 +1,6 @@
 // The table of operators, and what their elements are made with.
 #include "ir/Graph/Operators.h"
+#include "ir/Exec/ExecDialect.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -39,13 +40,18 @@ AffineExpr graph::extentExpr(Operation *in, RankedTensorType type, unsigned dim)
     return getAffineConstantExpr(type.getDimSize(dim), context);
   unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
   FlatSymbolRefAttr symbol = getDims(type).getSymbols()[position];
-  while (in && !isa<ModuleOp>(in))
+  while (!isa<ModuleOp, exec::KernelOp>(in))
     in = in->getParentOp();
-  if (in)
+  if (auto kernel = dyn_cast<exec::KernelOp>(in)) {
+    for (auto [i, name] : llvm::enumerate(kernel.getDims().getAsRange<StringAttr>()))
+      if (name == symbol.getAttr())
+        return getAffineSymbolExpr(i, context);
+  } else {
     for (auto [i, declared] : llvm::enumerate(getDeclaredDims(in)))
       if (declared.getSymNameAttr() == symbol.getAttr())
         return getAffineSymbolExpr(i, context);
-  return {};
+  }
+  llvm_unreachable("verifiers see to it that dims are declared");
 }
 
 Type ElementBuilder::codeType(Type element) {

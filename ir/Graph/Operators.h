@@ -94,7 +94,8 @@ public:
 enum class Cost {
   Index, // one element of an operand, somewhere: a copy that fusion removes
   Map,   // one element of each operand
-  Many,  // many elements of some operand: an operand is computed once and kept, not computed again
+  Once,  // many elements, but each operand's element serves one result's element: reductions
+  Many,  // many elements, many times: operands are computed once and kept
   Fill,  // see Operator::fill
 };
 
@@ -114,10 +115,12 @@ struct Operator {
   void (*fill)(FillBuilder &f, ComputeOp op, mlir::ValueRange indices) = nullptr;
   /// Of Fill: dims of result 0 that are computed independently, in order; null: none, one item.
   llvm::SmallVector<unsigned> (*itemDims)(ComputeOp op) = nullptr;
-  /// Of Fill: bytes of scratch, over the module's dims as symbols (extentExpr); null: none.
+  /// Of Fill: bytes of scratch (extentExpr); null: none.
   mlir::AffineExpr (*scratchBytes)(ComputeOp op) = nullptr;
   /// Result 0 is operand 0, changed in place.
   bool inPlace = false;
+  /// Of Index: elements of the result may be the same element of an operand.
+  bool repeats = false;
   /// Fails with a diagnostic where operands, params and results do not fit; null: nothing to check.
   mlir::LogicalResult (*verify)(ComputeOp op) = nullptr;
 };
@@ -133,7 +136,8 @@ llvm::SmallVector<mlir::Value> broadcastIndices(ElementBuilder &e, mlir::Value o
 const Operator *findOperator(llvm::StringRef name);
 const Operator &operatorOf(ComputeOp op);
 
-/// The size of a dim as an expression of the module's dims (the position of a dim is its symbol).
+/// The size of a dim as an expression of the dims of the module or kernel that an op is in (the
+/// position of a dim is its symbol).
 mlir::AffineExpr extentExpr(mlir::Operation *in, mlir::RankedTensorType type, unsigned dim);
 
 // Params by name; the verifier of a record has seen to it that they are there.

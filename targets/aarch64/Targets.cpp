@@ -3,6 +3,7 @@
 #include "codegen/Contraction.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
+#include "codegen/array/ArrayKernel.h"
 #include "codegen/reference/Reference.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -79,7 +80,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
   static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionSdot,
                                                  &contractionFma,     &expertsContractionEmitter(),
-                                                 &loopsEmitter(),     &referenceEmitter()};
+                                                 &loopsEmitter(), &arrayEmitter(),     &referenceEmitter()};
   return kernels;
 }
 

@@ -3,6 +3,7 @@
 #include "codegen/Attention.h"
 #include "codegen/Contraction.h"
 #include "codegen/Target.h"
+#include "codegen/array/ArrayKernel.h"
 #include "codegen/reference/Reference.h"
 #include "targets/x86_64/AmxTiles.h"
 #include "targets/x86_64/IntegerDots.h"
@@ -25,7 +26,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &contractionMadd,
                                                  &contractionFma,
                                                  &expertsContractionEmitter(),
-                                                 &loopsEmitter(),
+                                                 &loopsEmitter(), &arrayEmitter(),
                                                  &referenceEmitter()};
   return kernels;
 }

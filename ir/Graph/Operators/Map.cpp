@@ -301,10 +301,12 @@ static LogicalResult verifyMap(ComputeOp op) {
           Maker m(e, op);                                                                          \
           __VA_ARGS__;                                                                             \
         },                                                                                         \
-        mapElement, nullptr, nullptr, nullptr, false, verifyMap                                    \
+        mapElement, nullptr, nullptr, nullptr, false, false, verifyMap                             \
   }
 #define MAP_FUNCTION(name, function)                                                               \
-  Operator { name, Cost::Map, function, mapElement, nullptr, nullptr, nullptr, false, verifyMap }
+  Operator {                                                                                       \
+    name, Cost::Map, function, mapElement, nullptr, nullptr, nullptr, false, false, verifyMap       \
+  }
 
 ArrayRef<Operator> graph::mapOperators() {
   using I = arith::CmpIPredicate;

@@ -236,16 +236,18 @@ static void updateRow(FillBuilder &f, ComputeOp op, ValueRange) {
 }
 
 #define VIEW(name, function) Operator { name, Cost::Index, nullptr, function }
+#define REPEATING(name, function)                                                                  \
+  Operator { name, Cost::Index, nullptr, function, nullptr, nullptr, nullptr, false, true }
 
 ArrayRef<Operator> graph::viewOperators() {
   static const Operator table[] = {
       VIEW("reshape", reshapeElement),
       VIEW("transpose", transposeElement),
-      VIEW("broadcast", broadcastElement),
+      REPEATING("broadcast", broadcastElement),
       VIEW("slice", sliceElement),
       VIEW("concat", concatElement),
       VIEW("pad", padElement),
-      VIEW("tile", tileElement),
+      REPEATING("tile", tileElement),
       VIEW("iota", iotaElement),
       VIEW("dims", dimsElement),
       Operator{"update_row", Cost::Fill, nullptr, nullptr, updateRow, nullptr, nullptr, true},
