@@ -20,6 +20,7 @@ PACKAGES_RUNTIME := build-essential cmake ninja-build ccache flatbuffers-compile
   libxxhash-dev
 PACKAGES_COMPILER := llvm-22-dev libmlir-22-dev mlir-22-tools llvm-22-tools lld-22 clang-22 \
   python3 nlohmann-json3-dev libcli11-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev \
+  libonnx-dev libonnx-testdata libprotobuf-dev protobuf-compiler \
   qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross musl-dev
 PACKAGES_FUZZ := libclang-rt-22-dev
 PACKAGES_BENCH := python3-venv

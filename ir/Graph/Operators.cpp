@@ -121,8 +121,8 @@ SmallVector<Value> ElementBuilder::either(Value condition, TypeRange types, Bran
                                           Branch otherwise) {
   auto choice = scf::IfOp::create(b, types, condition, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
-  for (auto [block, branch] : {std::pair(choice.thenBlock(), then),
-                               std::pair(choice.elseBlock(), otherwise)}) {
+  for (auto [block, branch] :
+       {std::pair(choice.thenBlock(), then), std::pair(choice.elseBlock(), otherwise)}) {
     if (!block->empty())
       block->back().erase(); // a choice without results comes with its terminators
     b.setInsertionPointToEnd(block);

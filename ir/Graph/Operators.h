@@ -2,11 +2,11 @@
 // alone a kernel can be made (codegen/array), fused with its neighbours; a kernel of its own for an
 // operator is an addition.
 //
-// Memory: a tensor is rows of its last dim, in row-major order; an element has a byte at least. Types:
-// iN is signed, uiN unsigned, i1 a truth value. In code an element has the `codeType` of its type:
-// integers lose their sign (the tensor's type tells how to read them) and have 8 bits at least but for
-// i1; floats of 16 and 8 bits are f32. Whoever asks for an element of a result rounds it to the
-// result's type, so an operator need not.
+// Memory: a tensor is rows of its last dim, in row-major order; an element has a byte at least.
+// Types: iN is signed, uiN unsigned, i1 a truth value. In code an element has the `codeType` of its
+// type: integers lose their sign (the tensor's type tells how to read them) and have 8 bits at
+// least but for i1; floats of 16 and 8 bits are f32. Whoever asks for an element of a result rounds
+// it to the result's type, so an operator need not.
 #ifndef KILN_IR_GRAPH_OPERATORS_H
 #define KILN_IR_GRAPH_OPERATORS_H
 
@@ -43,8 +43,8 @@ public:
   /// for i in 0 .. count - 1: state = body(i, state); the last state.
   llvm::SmallVector<mlir::Value> loop(mlir::Value count, mlir::ValueRange state, Body body);
   /// The same over a box of counts, the last index fastest.
-  using BoxBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange,
-                                                                    mlir::ValueRange)>;
+  using BoxBody =
+      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange, mlir::ValueRange)>;
   llvm::SmallVector<mlir::Value> loops(mlir::ValueRange counts, mlir::ValueRange state,
                                        BoxBody body);
   using Branch = llvm::function_ref<llvm::SmallVector<mlir::Value>()>;
@@ -153,9 +153,7 @@ inline double floatParam(ComputeOp op, llvm::StringRef name) {
 inline llvm::StringRef textParam(ComputeOp op, llvm::StringRef name) {
   return op.getParams().getAs<mlir::StringAttr>(name).getValue();
 }
-inline bool hasParam(ComputeOp op, llvm::StringRef name) {
-  return bool(op.getParams().get(name));
-}
+inline bool hasParam(ComputeOp op, llvm::StringRef name) { return bool(op.getParams().get(name)); }
 inline mlir::RankedTensorType tensorOf(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType());
 }
