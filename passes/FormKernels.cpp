@@ -8,8 +8,8 @@
 // moves from the body to the launch, so that the number of kernels does not grow with depth.
 // Buffers of the arena pad rows to 16 elements (64 bytes of f32); inputs and outputs are the
 // caller's and dense.
-#include "mlir/IR/IRMapping.h"
 #include "ir/Graph/Operators.h"
+#include "mlir/IR/IRMapping.h"
 #include "passes/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
@@ -34,7 +34,8 @@ static int64_t getRowElements(RankedTensorType type) {
   return type.isDynamicDim(type.getRank() - 1) ? 0 : type.getShape().back();
 }
 
-/// Bytes of an activation whose rows are `stride` elements apart (0: dense), as a map over the dims.
+/// Bytes of an activation whose rows are `stride` elements apart (0: dense), as a map over the
+/// dims.
 static FailureOr<AffineMap> getBytes(Operation *op, RankedTensorType type, int64_t stride,
                                      ArrayRef<graph::DimOp> dims) {
   MLIRContext *context = op->getContext();
@@ -223,8 +224,8 @@ static graph::ComputeOp getReshape(graph::FusedOp fused) {
   return alone ? op : graph::ComputeOp();
 }
 
-/// The stride of rows of a region's result. Rows of arrays are dense, but where they would meet in a
-/// few sets of the cache, and whoever sees them in another shape does not mind.
+/// The stride of rows of a region's result. Rows of arrays are dense, but where they would meet in
+/// a few sets of the cache, and whoever sees them in another shape does not mind.
 static int64_t chooseStride(graph::FusedOp fused, Value result) {
   auto type = cast<RankedTensorType>(result.getType());
   int64_t columns = getRowElements(type);
@@ -246,8 +247,8 @@ static int64_t chooseStride(graph::FusedOp fused, Value result) {
   return conflicts && !isSeenAnew ? getPaddedStride(columns) : columns;
 }
 
-/// Elements from one row of a value's buffer to the next; 0 for weights, caches and rows of no fixed
-/// length, which are dense.
+/// Elements from one row of a value's buffer to the next; 0 for weights, caches and rows of no
+/// fixed length, which are dense.
 FailureOr<int64_t> ScheduleBuilder::getRowStride(Operation *op, Value value) {
   Value buffer = values.lookup(value);
   auto columns = [](Value v) { return getRowElements(cast<RankedTensorType>(v.getType())); };

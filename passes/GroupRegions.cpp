@@ -318,10 +318,10 @@ static bool mayCompute(ComputeOp producer, ComputeOp consumer) {
     return false;
   if (from.cost == Cost::Index)
     return true;
-  bool isRead = to.cost == Cost::Once || to.cost == Cost::Index
-                    ? !to.repeats
-                    : hasNoMoreElements(tensorOf(consumer.getResult(0)),
-                                        tensorOf(producer.getResult(0)));
+  bool isRead =
+      to.cost == Cost::Once || to.cost == Cost::Index
+          ? !to.repeats
+          : hasNoMoreElements(tensorOf(consumer.getResult(0)), tensorOf(producer.getResult(0)));
   bool isCheap = from.cost == Cost::Map || to.cost != Cost::Once;
   return isRead && isCheap && producer->hasOneUse() && producer->getNumResults() == 1;
 }

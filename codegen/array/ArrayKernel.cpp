@@ -1,10 +1,11 @@
-// Kernels of array operators. All results have one shape, and an element of a result is built at its
-// indices, producers inlined (KernelElements). The leading dims are the line of items; what is inside
-// an item is a nest of loops, whose innermost LLVM vectorizes: nothing in it aliases what is written.
-// Where the leading dim alone would make items too large or too small, an item is a run of it.
+// Kernels of array operators. All results have one shape, and an element of a result is built at
+// its indices, producers inlined (KernelElements). The leading dims are the line of items; what is
+// inside an item is a nest of loops, whose innermost LLVM vectorizes: nothing in it aliases what is
+// written. Where the leading dim alone would make items too large or too small, an item is a run of
+// it.
 //
-// A kernel of an operator that fills its results itself holds that operator alone; its items are the
-// dims that the operator computes independently.
+// A kernel of an operator that fills its results itself holds that operator alone; its items are
+// the dims that the operator computes independently.
 #include "codegen/array/ArrayKernel.h"
 #include "codegen/Target.h"
 #include "codegen/array/KernelElements.h"
@@ -74,9 +75,8 @@ struct Items {
 };
 
 Items chooseItems(exec::KernelOp kernel, RankedTensorType type) {
-  bool costly = llvm::any_of(kernel.getBody().getOps<ComputeOp>(), [](ComputeOp op) {
-    return operatorOf(op).cost == Cost::Many;
-  });
+  bool costly = llvm::any_of(kernel.getBody().getOps<ComputeOp>(),
+                             [](ComputeOp op) { return operatorOf(op).cost == Cost::Many; });
   int64_t wanted = costly ? kItemCostlyElements : kItemElements;
   Items items;
   int64_t inner = 1;
@@ -113,8 +113,8 @@ private:
   Value toIndex(Value i64) { return arith::IndexCastOp::create(b, b.getIndexType(), i64); }
   /// for item in the range of the call
   void forItems(llvm::function_ref<void(Value)> body) {
-    auto loop = scf::ForOp::create(b, toIndex(frame.begin()), toIndex(frame.end()),
-                                   elements.index(1));
+    auto loop =
+        scf::ForOp::create(b, toIndex(frame.begin()), toIndex(frame.end()), elements.index(1));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
     body(loop.getInductionVar());
@@ -130,9 +130,7 @@ private:
       indices[0] = item;
     return indices;
   }
-  AffineMap map(AffineExpr expr) const {
-    return AffineMap::get(0, kernel.getDims().size(), expr);
-  }
+  AffineMap map(AffineExpr expr) const { return AffineMap::get(0, kernel.getDims().size(), expr); }
 
   mutable exec::KernelOp kernel;
   KernelFrame frame;

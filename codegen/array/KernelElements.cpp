@@ -68,7 +68,8 @@ Value KernelElements::read(Value tensor, ValueRange indices) {
   for (Value index : indices) { // equal constants are one place
     APInt constant;
     auto op = index.getDefiningOp<arith::ConstantIndexOp>();
-    places.push_back(op ? reinterpret_cast<void *>(op.value() * 2 + 1) : index.getAsOpaquePointer());
+    places.push_back(op ? reinterpret_cast<void *>(op.value() * 2 + 1)
+                        : index.getAsOpaquePointer());
   }
   auto key = std::pair(tensor.getAsOpaquePointer(), std::move(places));
   if (auto found = known.find(key); found != known.end() && isVisible(found->second))
@@ -149,10 +150,10 @@ Value KernelElements::build(Value tensor, ValueRange indices) {
     if (isa<FloatType>(type.getElementType()))
       return constant(type.getElementType(), splat.getSplatValue<APFloat>().convertToDouble());
     APInt value = splat.getSplatValue<APInt>();
-    return integer(type.getElementType(), type.getElementType().isUnsignedInteger() ||
-                                                  type.getElementType().isInteger(1)
-                                              ? int64_t(value.getZExtValue())
-                                              : value.getSExtValue());
+    return integer(type.getElementType(),
+                   type.getElementType().isUnsignedInteger() || type.getElementType().isInteger(1)
+                       ? int64_t(value.getZExtValue())
+                       : value.getSExtValue());
   }
   auto op = tensor.getDefiningOp<ComputeOp>();
   unsigned result = cast<OpResult>(tensor).getResultNumber();

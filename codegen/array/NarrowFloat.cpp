@@ -17,10 +17,10 @@ namespace {
 struct Shape {
   unsigned mantissa;
   int bias;
-  bool hasInfinity;      // e5m2
-  bool hasNegativeZero;  // not the "fnuz" formats, whose one NaN is 0x80
-  uint32_t nan;          // magnitude bits of NaN
-  uint32_t largest;      // magnitude bits of the largest finite number
+  bool hasInfinity;     // e5m2
+  bool hasNegativeZero; // not the "fnuz" formats, whose one NaN is 0x80
+  uint32_t nan;         // magnitude bits of NaN
+  uint32_t largest;     // magnitude bits of the largest finite number
 };
 
 Shape shapeOf(FloatType type) {
@@ -73,7 +73,8 @@ Value kiln::emitFromBits(ImplicitLocOpBuilder &b, Value bits, FloatType type) {
   Value code = arith::ExtUIOp::create(b, l.i32(), bits);
   Value magnitude = l.mask(code, 0x7f);
   Value moved = l.left(magnitude, 23 - shape.mantissa);
-  Value value = arith::MulFOp::create(b, l.asFloat(moved), l.f32(std::ldexp(1.0, 127 - shape.bias)));
+  Value value =
+      arith::MulFOp::create(b, l.asFloat(moved), l.f32(std::ldexp(1.0, 127 - shape.bias)));
   Value result = l.asBits(value);
   if (shape.hasInfinity) {
     result = l.select(l.is(I::eq, magnitude, 0x7c), l.constant(0x7f800000), result);

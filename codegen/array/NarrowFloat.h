@@ -10,8 +10,8 @@ namespace kiln {
 bool isNarrowFloat(mlir::Type type);
 /// The f32 of a narrow float's bits, an integer of its width.
 mlir::Value emitFromBits(mlir::ImplicitLocOpBuilder &b, mlir::Value bits, mlir::FloatType type);
-/// The bits of the narrow float nearest to an f32, ties to even. What is too large becomes infinite,
-/// or NaN where the type has no infinity.
+/// The bits of the narrow float nearest to an f32, ties to even. What is too large becomes
+/// infinite, or NaN where the type has no infinity.
 mlir::Value emitToBits(mlir::ImplicitLocOpBuilder &b, mlir::Value value, mlir::FloatType type);
 
 } // namespace kiln

@@ -37,8 +37,8 @@ LogicalResult DimOp::verify() {
   if (std::optional<AffineMap> value = getValue()) {
     if (getComputed())
       return emitOpError() << "is derived and computed";
-    if (value->getNumDims() != 0 || value->getNumResults() != 1)
-      return emitOpError() << "its value is not one expression of dims";
+    if (value->getNumDims() != 0 || value->getNumResults() == 0)
+      return emitOpError() << "its value is no expression of dims";
   }
   return success();
 }

@@ -20,7 +20,7 @@ def Graph_DimOp : Graph_Op<"dim", [Symbol]> {
   let summary = "Declares a dynamic dim with inclusive bounds";
   let description = [{
     A free dim is given by the caller, through the shapes of the inputs. A derived one has a `value`: an
-    expression of the dims declared before it. A `computed` one is known only while the function runs: a
+    expression of the dims declared before it, or the largest of several. A `computed` one is known only while the function runs: a
     `graph.set_dims` gives it, within the bounds. Free dims are declared first.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$min, I64Attr:$max,

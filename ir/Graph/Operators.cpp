@@ -145,10 +145,11 @@ SmallVector<Value> graph::broadcastIndices(ElementBuilder &e, Value operand,
   for (unsigned i = 0, rank = type.getRank(); i < rank; ++i) {
     Value index = indices[skipped + i];
     bool dynamic = type.isDynamicDim(i), resultDynamic = result.isDynamicDim(skipped + i);
-    if (!dynamic && type.getDimSize(i) == 1 && !(!resultDynamic && result.getDimSize(skipped + i) == 1))
+    if (!dynamic && type.getDimSize(i) == 1 &&
+        !(!resultDynamic && result.getDimSize(skipped + i) == 1))
       index = e.index(0);
-    else if (dynamic && !(resultDynamic && nameOf(names, type, i) ==
-                                               nameOf(resultNames, result, skipped + i)))
+    else if (dynamic &&
+             !(resultDynamic && nameOf(names, type, i) == nameOf(resultNames, result, skipped + i)))
       index = e.min(index, e.sub(e.extent(operand, i), e.index(1)));
     places.push_back(index);
   }

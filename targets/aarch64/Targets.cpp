@@ -78,9 +78,9 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {&attentionEmitter(), &contractionSdot,
-                                                 &contractionFma,     &expertsContractionEmitter(),
-                                                 &loopsEmitter(), &arrayEmitter(),     &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {
+      &attentionEmitter(), &contractionSdot, &contractionFma,    &expertsContractionEmitter(),
+      &loopsEmitter(),     &arrayEmitter(),  &referenceEmitter()};
   return kernels;
 }
 

@@ -26,7 +26,8 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &contractionMadd,
                                                  &contractionFma,
                                                  &expertsContractionEmitter(),
-                                                 &loopsEmitter(), &arrayEmitter(),
+                                                 &loopsEmitter(),
+                                                 &arrayEmitter(),
                                                  &referenceEmitter()};
   return kernels;
 }

@@ -16,8 +16,9 @@ namespace kiln {
 
 using Shape = llvm::SmallVector<mlir::AffineExpr>;
 
-/// The elements of a small tensor that is known while the model is imported, row by row: integers
-/// and truth values as expressions of the dims, or real numbers.
+/// The elements of a small tensor that is known while the model is imported, row by row: whole
+/// numbers and truth values (whatever the element type) as expressions of the dims, or real
+/// numbers.
 struct Contents {
   llvm::SmallVector<mlir::AffineExpr> integers;
   llvm::SmallVector<double> reals;
@@ -60,9 +61,9 @@ struct DimBounds {
 class ArrayBuilder {
 public:
   /// Ops are built at the end of `block`. Dims are declared in `module`, before its first function.
-  /// Memory that constants are made in lives in `memory`, which must outlive the module.
+  /// Constants that the module's weights are read from are added to `kept`.
   ArrayBuilder(mlir::ModuleOp module, mlir::Block *block, const OnnxModel &model,
-               std::map<std::string, std::vector<uint8_t>> &memory);
+               std::vector<ConstantTensor> &kept);
 
   mlir::OpBuilder b;
   /// Where ops come from, for messages.
@@ -79,13 +80,20 @@ public:
   mlir::AffineExpr declareDim(llvm::StringRef name, int64_t min, int64_t max);
   /// A dim that a graph.set_dims will give.
   mlir::AffineExpr declareComputedDim(llvm::StringRef name, int64_t min, int64_t max);
+  /// The dim of that name of the model, or null.
+  mlir::AffineExpr findDim(llvm::StringRef name) const;
+  /// What the caller of the compiler wants a dim to be within, or the bounds of any dim.
+  DimBounds boundsOf(llvm::StringRef name) const;
+  std::vector<DimBounds> wantedBounds;
+  /// Gives computed dims the elements of a vector of i64.
+  void setDims(llvm::ArrayRef<mlir::AffineExpr> dims, const Array &values);
   /// The larger of two sizes.
   mlir::AffineExpr largest(mlir::AffineExpr x, mlir::AffineExpr y);
   /// Least and greatest value of an expression within the bounds of the dims.
   std::pair<int64_t, int64_t> boundsOf(mlir::AffineExpr expr) const;
   mlir::AffineExpr simplify(mlir::AffineExpr expr) const;
-  /// Whether two sizes are the same for all dims. sameOrRequired: where that cannot be told, the call
-  /// will check it; false where they certainly differ.
+  /// Whether two sizes are the same for all dims. sameOrRequired: where that cannot be told, the
+  /// call will check it; false where they certainly differ.
   bool same(mlir::AffineExpr x, mlir::AffineExpr y) const { return simplify(x) == simplify(y); }
   bool sameOrRequired(mlir::AffineExpr x, mlir::AffineExpr y, const llvm::Twine &what);
   mlir::AffineExpr product(llvm::ArrayRef<mlir::AffineExpr> sizes) const;
@@ -93,8 +101,8 @@ public:
   // ---- Constants ----
   Array constant(mlir::Type element, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<double> values);
   Array integers(llvm::ArrayRef<mlir::AffineExpr> values, mlir::Type element = {}); // rank 1, i64
-  Array integer(mlir::AffineExpr value, mlir::Type element = {});                  // rank 0, i64
-  Array scalar(mlir::Type element, double value);                                  // rank 0
+  Array integer(mlir::AffineExpr value, mlir::Type element = {});                   // rank 0, i64
+  Array scalar(mlir::Type element, double value);                                   // rank 0
   Array fromTensor(const ConstantTensor &tensor);
   /// A constant whose bytes are made here (row-major, an element as OnnxTensor has it).
   Array fromBytes(mlir::Type element, llvm::ArrayRef<int64_t> shape, std::vector<uint8_t> bytes,
@@ -116,7 +124,8 @@ public:
   /// An array that is a value of the graph; its shape is read from the value's type.
   Array fromValue(mlir::Value value);
   /// A constant float matrix [m, k] as a weight that may be quantized and packed: for graph.matmul,
-  /// graph.embed, conv. `transpose`: the constant is [k, m]. Null where the array is no such constant.
+  /// graph.embed, conv. `transpose`: the constant is [k, m]. Null where the array is no such
+  /// constant.
   mlir::Value weightOf(const Array &matrix, bool transpose = false);
 
   /// An operator's results, by their types.
@@ -131,11 +140,19 @@ public:
   /// A record of params: {{"axis", 1}, …}.
   using Param = std::pair<llvm::StringRef, mlir::Attribute>;
   mlir::DictionaryAttr params(llvm::ArrayRef<Param> entries) const;
-  mlir::Attribute attr(int64_t value) const { return b.getBuilder().getI64IntegerAttr(value); }
-  mlir::Attribute attr(double value) const { return b.getBuilder().getF64FloatAttr(value); }
-  mlir::Attribute attr(llvm::StringRef value) const { return b.getBuilder().getStringAttr(value); }
+  mlir::Attribute attr(int64_t value) const {
+    return mlir::Builder(b.getContext()).getI64IntegerAttr(value);
+  }
+  mlir::Attribute attr(int value) const { return attr(int64_t(value)); }
+  mlir::Attribute attr(double value) const {
+    return mlir::Builder(b.getContext()).getF64FloatAttr(value);
+  }
+  mlir::Attribute attr(llvm::StringRef value) const {
+    return mlir::Builder(b.getContext()).getStringAttr(value);
+  }
+  mlir::Attribute attr(const char *value) const { return attr(llvm::StringRef(value)); }
   mlir::Attribute attr(llvm::ArrayRef<int64_t> values) const {
-    return b.getBuilder().getDenseI64ArrayAttr(values);
+    return mlir::Builder(b.getContext()).getDenseI64ArrayAttr(values);
   }
 
   // ---- Operators. Shapes are inferred; a mismatch is a problem, and the result is empty. ----
@@ -144,11 +161,17 @@ public:
             mlir::DictionaryAttr params = {});
   Array cast(const Array &x, mlir::Type element);
   Array reshape(const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape);
+  /// The same where the caller knows that the numbers of elements agree.
+  Array reshapeUnchecked(const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape);
   Array transpose(const Array &x, llvm::ArrayRef<int64_t> perm);
   Array broadcast(const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape);
   /// Elements starts[i] + j * steps[i], j < sizes[i], along each dim.
-  Array slice(const Array &x, llvm::ArrayRef<int64_t> starts, llvm::ArrayRef<mlir::AffineExpr> sizes,
-              llvm::ArrayRef<int64_t> steps = {});
+  Array slice(const Array &x, llvm::ArrayRef<int64_t> starts,
+              llvm::ArrayRef<mlir::AffineExpr> sizes, llvm::ArrayRef<int64_t> steps = {});
+  /// The same from starts that are expressions, or a vector of i64 (inside the bounds).
+  Array sliceAt(const Array &x, llvm::ArrayRef<mlir::AffineExpr> starts,
+                llvm::ArrayRef<mlir::AffineExpr> sizes, llvm::ArrayRef<int64_t> steps = {});
+  Array sliceAt(const Array &x, const Array &starts, llvm::ArrayRef<mlir::AffineExpr> sizes);
   Array concat(llvm::ArrayRef<Array> parts, int64_t axis);
   /// sum, mean, prod, max, min, …: the records of ir/Graph/Operators/Reduce.cpp.
   Array reduce(llvm::StringRef kind, const Array &x, llvm::ArrayRef<int64_t> axes, bool keepDims);
@@ -171,7 +194,6 @@ public:
   bool failed() const { return !problems.empty(); }
 
 private:
-  struct Builder; // const access to b
   struct Dim {
     std::string name;
     int64_t min, max;
@@ -180,20 +202,28 @@ private:
   mlir::AffineExpr addDim(llvm::StringRef name, int64_t min, int64_t max, mlir::AffineMapAttr value,
                           bool computed);
   std::optional<Array> foldMap(llvm::StringRef kind, llvm::ArrayRef<Array> operands,
-                               mlir::Type element, llvm::ArrayRef<mlir::AffineExpr> shape,
-                               mlir::DictionaryAttr params);
-  mlir::Value useWeight(llvm::StringRef name, mlir::RankedTensorType type, mlir::Attribute source,
-                        bool transpose, llvm::StringRef format);
+                               mlir::Type element, llvm::ArrayRef<mlir::AffineExpr> shape);
+  Array rearranged(const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape,
+                   llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source) const;
+  Array view(llvm::StringRef kind, const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape,
+             mlir::DictionaryAttr params,
+             llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source);
+  mlir::Value symbolicValue(const Array &array);
+  mlir::Value constantValue(const Array &array);
+  mlir::Value useWeight(const OnnxTensor &tensor, mlir::RankedTensorType type, bool transpose,
+                        llvm::StringRef format);
   std::string freshName(llvm::StringRef wanted);
 
   mlir::ModuleOp module;
   const OnnxModel &model;
-  std::map<std::string, std::vector<uint8_t>> &memory;
+  std::vector<ConstantTensor> &kept;
   std::vector<Dim> dims;
   mlir::Operation *lastDim = nullptr; // new declarations follow it
   llvm::DenseMap<mlir::AffineExpr, mlir::FlatSymbolRefAttr> names;
-  std::map<std::pair<mlir::AffineExpr, mlir::AffineExpr>, mlir::AffineExpr> maxima;
+  std::map<std::pair<const void *, const void *>, mlir::AffineExpr> maxima;
   llvm::StringMap<unsigned> usedNames;
+  llvm::StringMap<mlir::AffineExpr> modelDims; // by their names in the model
+  std::map<std::pair<const OnnxTensor *, std::string>, std::string> weights; // symbols
 
 public:
   /// Pairs of sizes that a call must find equal, with what to say otherwise.

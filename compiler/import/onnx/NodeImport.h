@@ -18,7 +18,7 @@ public:
   GraphImport &graph;
   ArrayBuilder &a;
   const OnnxNode &node;
-  const int64_t version; // of the opset of the node's domain
+  const int64_t version;           // of the opset of the node's domain
   llvm::SmallVector<Array> inputs; // empty ones are absent
   llvm::SmallVector<Array> results;
 
@@ -38,23 +38,29 @@ public:
 
   /// An axis within a rank, negative ones counted from the end; fails outside.
   std::optional<int64_t> axis(int64_t value, int64_t rank);
-  /// Axes of an attribute, or of an input that is constant; nullopt where neither is given. Where an
-  /// input is not constant this fails: see the run-time ways of each operator.
+  /// Axes of an attribute, or of an input that is constant; nullopt where neither is given. Where
+  /// an input is not constant this fails: see the run-time ways of each operator.
   std::optional<llvm::SmallVector<int64_t>> axes(llvm::StringRef attribute, size_t input,
                                                  int64_t rank);
-  /// The type that the graph declares for output i, where it does: rank and dims, fixed ones or names.
+  /// The type that the graph declares for output i, where it does: rank and dims, fixed ones or
+  /// names.
   const OnnxValue *declared(size_t i) const;
-  /// The shape that the graph declares for output i, dims that it does not know made computed ones
-  /// with `least` .. `most` elements; nullopt where the rank is not declared.
+  /// The shape that the graph declares for output i: dims known by name elsewhere are those, others
+  /// are declared as computed ones; nullopt where the rank is not declared.
   std::optional<Shape> declaredShape(size_t i);
+
+  /// The shape of output i whose sizes are computed while the model runs: `sizes` is a vector of
+  /// i64 with an element for each dim. Sizes that the graph declares are taken as declared; the
+  /// others become computed dims, given here.
+  std::optional<Shape> runtimeShape(size_t i, const Array &sizes);
 
   void fail(const llvm::Twine &message);
 };
 
 using ImportFunction = void (*)(NodeImport &node);
 
-/// An operator of ONNX from a version of its domain on; the latest that is not newer than the model's
-/// opset counts.
+/// An operator of ONNX from a version of its domain on; the latest that is not newer than the
+/// model's opset counts.
 struct OnnxOperator {
   llvm::StringLiteral domain; // "" for ai.onnx, "com.microsoft"
   llvm::StringLiteral type;
@@ -93,6 +99,9 @@ public:
   llvm::StringMap<Array> values; // by name; sub-graphs see those outside
 
   const Array *find(llvm::StringRef name) const;
+  /// The size that the graph declares for a dim: fixed, a dim known by its name, or a computed one
+  /// that is named so now (`fallback` where it has no name), which somebody has to set.
+  mlir::AffineExpr sizeOf(const OnnxDim &dim, llvm::StringRef fallback);
   /// Translates all nodes; problems are noted in the builder.
   void run();
   /// The graph's outputs, after run().

@@ -95,11 +95,13 @@ static Value remainder(ElementBuilder &e, ComputeOp op, ValueRange x) {
   Maker m(e, op);
   bool truncate = intParam(op, "fmod") != 0;
   if (m.isFloat()) {
-    // In f64 the quotient of two f32 is exact enough that its whole part is off by one at most where
-    // it is a whole number itself.
+    // In f64 the quotient of two f32 is exact enough that its whole part is off by one at most
+    // where it is a whole number itself.
     Type wide = e.b.getF64Type();
     bool narrow = x[0].getType() != wide;
-    auto widen = [&](Value v) { return narrow ? arith::ExtFOp::create(e.b, wide, v).getResult() : v; };
+    auto widen = [&](Value v) {
+      return narrow ? arith::ExtFOp::create(e.b, wide, v).getResult() : v;
+    };
     Value a = widen(x[0]), d = widen(x[1]);
     Value quotient = m.div(a, d);
     Value whole = truncate ? math::TruncOp::create(e.b, quotient).getResult()
@@ -161,7 +163,8 @@ static Value power(ElementBuilder &e, ComputeOp op, ValueRange x) {
   Type wide = e.b.getF32Type();
   if (x[0].getType().isF64() || x[1].getType().isF64())
     wide = e.b.getF64Type();
-  Value result = floatPower(m, e.convert(x[0], m.typeOf(0), wide), e.convert(x[1], m.typeOf(1), wide));
+  Value result =
+      floatPower(m, e.convert(x[0], m.typeOf(0), wide), e.convert(x[1], m.typeOf(1), wide));
   if (m.isFloat(0))
     return e.convert(result, wide, m.typeOf(0));
   // Of an integer: what rounding took from a whole number comes back.
@@ -171,7 +174,15 @@ static Value power(ElementBuilder &e, ComputeOp op, ValueRange x) {
 static Value truncateOrRound(ElementBuilder &e, ComputeOp op, ValueRange x) {
   RankedTensorType to = tensorOf(op.getResult(0));
   Type from = tensorOf(op.getOperand(0)).getElementType();
-  return e.convert(x[0], from, to.getElementType());
+  Value result = e.convert(x[0], from, to.getElementType());
+  if (!hasParam(op, "saturate") || intParam(op, "saturate") == 0)
+    return result;
+  const llvm::fltSemantics &format = cast<FloatType>(to.getElementType()).getFloatSemantics();
+  double most = APFloat::getLargest(format).convertToDouble();
+  Maker m(e, op);
+  Value clamped = arith::MinimumFOp::create(
+      e.b, arith::MaximumFOp::create(e.b, result, m.like(result, -most)), m.like(result, most));
+  return clamped;
 }
 
 static Value minimum(ElementBuilder &e, ComputeOp op, ValueRange x) {
@@ -256,7 +267,8 @@ static Value inverseHyperbolicSine(ElementBuilder &e, ComputeOp op, ValueRange x
   Value size = m.abs(x[0]), square = m.mul(size, size);
   Value root = math::SqrtOp::create(e.b, m.add(square, 1));
   Value inner = m.add(size, m.div(square, m.add(root, 1)));
-  Value result = m.select(m.is(P::OGT, size, 1e18), m.add(m.log(size), M_LN2), logOnePlus(m, inner));
+  Value result =
+      m.select(m.is(P::OGT, size, 1e18), m.add(m.log(size), M_LN2), logOnePlus(m, inner));
   return math::CopySignOp::create(e.b, result, x[0]);
 }
 static Value inverseHyperbolicCosine(ElementBuilder &e, ComputeOp op, ValueRange x) {
@@ -280,8 +292,8 @@ static Value softplus(Maker &m, Value x) {
   return m.add(arith::MaximumFOp::create(m.b, x, m.like(x, 0)), rest);
 }
 static Value clamp(Maker &m, Value x, double low, double high) {
-  return arith::MinimumFOp::create(
-      m.b, arith::MaximumFOp::create(m.b, x, m.like(x, low)), m.like(x, high));
+  return arith::MinimumFOp::create(m.b, arith::MaximumFOp::create(m.b, x, m.like(x, low)),
+                                   m.like(x, high));
 }
 
 static LogicalResult verifyMap(ComputeOp op) {
@@ -305,7 +317,7 @@ static LogicalResult verifyMap(ComputeOp op) {
   }
 #define MAP_FUNCTION(name, function)                                                               \
   Operator {                                                                                       \
-    name, Cost::Map, function, mapElement, nullptr, nullptr, nullptr, false, false, verifyMap       \
+    name, Cost::Map, function, mapElement, nullptr, nullptr, nullptr, false, false, verifyMap      \
   }
 
 ArrayRef<Operator> graph::mapOperators() {
@@ -345,16 +357,17 @@ ArrayRef<Operator> graph::mapOperators() {
       MAP_FUNCTION("greater", (compare<P::OGT, I::sgt, I::ugt>)),
       MAP_FUNCTION("greater_equal", (compare<P::OGE, I::sge, I::uge>)),
       MAP("isnan", return m.is(P::UNO, x[0], x[0])),
-      MAP("isinf", {
-        Value above = m.is(P::OEQ, x[0], INFINITY), below = m.is(P::OEQ, x[0], -INFINITY);
-        if (intParam(op, "positive") && intParam(op, "negative"))
-          return arith::OrIOp::create(e.b, above, below);
-        if (intParam(op, "positive"))
-          return above;
-        if (intParam(op, "negative"))
-          return below;
-        return arith::AndIOp::create(e.b, above, below);
-      }),
+      MAP("isinf",
+          {
+            Value above = m.is(P::OEQ, x[0], INFINITY), below = m.is(P::OEQ, x[0], -INFINITY);
+            if (intParam(op, "positive") && intParam(op, "negative"))
+              return arith::OrIOp::create(e.b, above, below);
+            if (intParam(op, "positive"))
+              return above;
+            if (intParam(op, "negative"))
+              return below;
+            return arith::AndIOp::create(e.b, above, below);
+          }),
       // Transcendental
       MAP("exp", return m.exp(x[0])),
       MAP("log", return m.log(x[0])),
@@ -372,11 +385,12 @@ ArrayRef<Operator> graph::mapOperators() {
       MAP_FUNCTION("atanh", inverseHyperbolicTangent),
       MAP("erf", return math::ErfOp::create(e.b, x[0])),
       // Activations
-      MAP("relu", {
-        if (!m.isFloat())
-          return arith::MaxSIOp::create(e.b, x[0], m.like(x[0], 0));
-        return arith::MaximumFOp::create(e.b, x[0], m.like(x[0], 0));
-      }),
+      MAP("relu",
+          {
+            if (!m.isFloat())
+              return arith::MaxSIOp::create(e.b, x[0], m.like(x[0], 0));
+            return arith::MaximumFOp::create(e.b, x[0], m.like(x[0], 0));
+          }),
       MAP("sigmoid", return sigmoid(m, x[0])),
       MAP("silu", return m.mul(x[0], sigmoid(m, m.mul(x[0], m.param("alpha"))))),
       MAP("softplus", return softplus(m, x[0])),
@@ -384,26 +398,28 @@ ArrayRef<Operator> graph::mapOperators() {
       MAP("clamp", return clamp(m, x[0], m.param("low"), m.param("high"))),
       MAP("leaky_relu",
           return m.select(m.is(P::OLT, x[0], 0), m.mul(x[0], m.param("alpha")), x[0])),
-      MAP("elu", return m.select(m.is(P::OLT, x[0], 0), m.mul(expMinusOne(m, x[0]), m.param("alpha")),
-                                 x[0])),
-      MAP("celu", {
-        double alpha = m.param("alpha");
-        Value below = m.mul(expMinusOne(m, m.mul(x[0], 1 / alpha)), alpha);
-        return m.select(m.is(P::OLT, x[0], 0), below, x[0]);
-      }),
-      MAP("gelu", {
-        Value tail = math::ErfOp::create(e.b, m.mul(x[0], M_SQRT1_2));
-        return m.mul(m.mul(x[0], 0.5), m.add(tail, 1));
-      }),
-      MAP("gelu_tanh", {
-        Value cube = m.mul(m.mul(x[0], x[0]), x[0]);
-        Value inner = m.mul(m.add(x[0], m.mul(cube, 0.044715)), M_2_SQRTPI * M_SQRT1_2);
-        return m.mul(m.mul(x[0], 0.5), m.add(math::TanhOp::create(e.b, inner), 1));
-      }),
+      MAP("elu", return m.select(m.is(P::OLT, x[0], 0),
+                                 m.mul(expMinusOne(m, x[0]), m.param("alpha")), x[0])),
+      MAP("celu",
+          {
+            double alpha = m.param("alpha");
+            Value below = m.mul(expMinusOne(m, m.mul(x[0], 1 / alpha)), alpha);
+            return m.select(m.is(P::OLT, x[0], 0), below, x[0]);
+          }),
+      MAP("gelu",
+          {
+            Value tail = math::ErfOp::create(e.b, m.mul(x[0], M_SQRT1_2));
+            return m.mul(m.mul(x[0], 0.5), m.add(tail, 1));
+          }),
+      MAP("gelu_tanh",
+          {
+            Value cube = m.mul(m.mul(x[0], x[0]), x[0]);
+            Value inner = m.mul(m.add(x[0], m.mul(cube, 0.044715)), M_2_SQRTPI * M_SQRT1_2);
+            return m.mul(m.mul(x[0], 0.5), m.add(math::TanhOp::create(e.b, inner), 1));
+          }),
       MAP("hard_sigmoid",
           return clamp(m, m.add(m.mul(x[0], m.param("alpha")), m.param("beta")), 0, 1)),
-      MAP("hard_swish",
-          return m.mul(x[0], clamp(m, m.add(m.mul(x[0], 1.0 / 6), 0.5), 0, 1))),
+      MAP("hard_swish", return m.mul(x[0], clamp(m, m.add(m.mul(x[0], 1.0 / 6), 0.5), 0, 1))),
       MAP("softcap", return m.mul(math::TanhOp::create(e.b, m.mul(x[0], 1 / m.param("limit"))),
                                   m.param("limit"))),
   };

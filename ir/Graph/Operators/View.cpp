@@ -12,8 +12,8 @@ static bool sameDim(RankedTensorType left, unsigned i, RankedTensorType right, u
   if (!left.isDynamicDim(i))
     return left.getDimSize(i) == right.getDimSize(j);
   auto name = [](RankedTensorType type, unsigned dim) {
-    return getDims(type).getSymbols()[llvm::count_if(type.getShape().take_front(dim),
-                                                     ShapedType::isDynamic)];
+    return getDims(type)
+        .getSymbols()[llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic)];
   };
   return name(left, i) == name(right, j);
 }
@@ -72,23 +72,66 @@ static Value broadcastElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRa
   return e.read(input, broadcastIndices(e, input, tensorOf(op.getResult(0)), indices));
 }
 
-/// starts and steps (non-zero) of each dim; with two operands the starts are its elements, already
-/// inside the bounds.
+/// Elements starts[d] + i * steps[d] of each dim d: params, or the elements of operands 1 and 2,
+/// which are held inside the bounds.
 static Value sliceElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
+  Value input = op.getOperand(0);
+  bool given = op.getNumOperands() > 1;
   SmallVector<Value> source;
-  ArrayRef<int64_t> steps = intsParam(op, "steps");
   for (auto [dim, index] : llvm::enumerate(indices)) {
-    Value start;
-    if (op.getNumOperands() > 1) {
-      Value starts = op.getOperand(1);
-      start = e.toIndex(e.read(starts, e.index(dim)), tensorOf(starts).getElementType());
-    } else {
-      start = e.index(intsParam(op, "starts")[dim]);
+    if (!given) {
+      int64_t start = intsParam(op, "starts")[dim], step = intsParam(op, "steps")[dim];
+      Value place = step == 1 ? index : e.mul(index, e.index(step));
+      source.push_back(start == 0 ? place : e.add(place, e.index(start)));
+      continue;
     }
-    Value place = steps[dim] == 1 ? index : e.mul(index, e.index(steps[dim]));
-    source.push_back(e.add(start, place));
+    auto at = [&, dim = dim](unsigned operand) {
+      Value vector = op.getOperand(operand);
+      return e.toIndex(e.read(vector, e.index(dim)), tensorOf(vector).getElementType());
+    };
+    Value place = e.add(at(1), e.mul(index, at(2)));
+    Value last = e.sub(e.extent(input, dim), e.index(1));
+    source.push_back(e.max(e.min(place, last), e.index(0)));
   }
-  return e.read(op.getOperand(0), source);
+  return e.read(input, source);
+}
+
+/// What a slice with bounds that are computed takes of each dim: operands sizes [r], starts, ends,
+/// axes and steps [k] as ONNX has them -> [3, r]: start, size and step. One item.
+static void fillSlicePlan(FillBuilder &f, ComputeOp op, ValueRange) {
+  Value sizes = op.getOperand(0), starts = op.getOperand(1), ends = op.getOperand(2),
+        axes = op.getOperand(3), steps = op.getOperand(4);
+  Type i64 = f.b.getI64Type();
+  Value zero = f.integer(i64, 0), one = f.integer(i64, 1);
+  Value rank = f.extent(sizes, 0);
+  f.loop(rank, {}, [&](Value dim, ValueRange) {
+    f.write(0, zero, {f.index(0), dim});
+    f.write(0, f.read(sizes, dim), {f.index(1), dim});
+    f.write(0, one, {f.index(2), dim});
+    return SmallVector<Value>();
+  });
+  f.loop(f.extent(starts, 0), {}, [&](Value k, ValueRange) {
+    Value axis = f.toIndex(f.read(axes, k), i64);
+    axis = f.select(f.less(axis, f.index(0)), f.add(axis, rank), axis);
+    axis = f.max(f.min(axis, f.sub(rank, f.index(1))), f.index(0));
+    Value size = f.read(sizes, axis), step = f.read(steps, k);
+    step = f.select(f.equal(step, zero), one, step);
+    Value forwards = f.less(zero, step);
+    Value low = f.select(forwards, zero, f.integer(i64, -1));
+    Value high = f.select(forwards, size, f.sub(size, one));
+    auto clamp = [&](Value given, Value least) {
+      Value from = f.select(f.less(given, zero), f.add(given, size), given);
+      return f.max(f.min(from, high), least);
+    };
+    Value first = clamp(f.read(starts, k), zero), last = clamp(f.read(ends, k), low);
+    Value length = f.select(forwards, f.sub(last, first), f.sub(first, last));
+    Value stride = f.select(forwards, step, f.sub(zero, step));
+    Value count = arith::DivSIOp::create(f.b, f.sub(f.add(length, stride), one), stride);
+    f.write(0, first, {f.index(0), axis});
+    f.write(0, f.max(count, zero), {f.index(1), axis});
+    f.write(0, step, {f.index(2), axis});
+    return SmallVector<Value>();
+  });
 }
 
 /// Operands one behind the other along `axis`.
@@ -111,8 +154,8 @@ static Value concatElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange
 
 /// Elements around the operand's: `before` of each dim lie in front (negative: so many of the
 /// operand's are left out). mode "constant": operand 1, a scalar; "edge": the nearest; "reflect":
-/// mirrored at the edges' elements; "wrap": repeated. With `pads` as last operand its first elements,
-/// one of each dim, are `before`.
+/// mirrored at the edges' elements; "wrap": repeated. With `pads` as last operand its first
+/// elements, one of each dim, are `before`.
 static Value padElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value input = op.getOperand(0);
   StringRef mode = textParam(op, "mode");
@@ -124,8 +167,8 @@ static Value padElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange in
     if (given) {
       Value pads = op.getOperands().back();
       before = e.toIndex(e.read(pads, e.index(dim)), tensorOf(pads).getElementType());
-    } else if (intsParam(op, "before")[dim] == 0 && tensorOf(input).getDimSize(dim) ==
-                                                        tensorOf(op.getResult(0)).getDimSize(dim) &&
+    } else if (intsParam(op, "before")[dim] == 0 &&
+               tensorOf(input).getDimSize(dim) == tensorOf(op.getResult(0)).getDimSize(dim) &&
                !tensorOf(input).isDynamicDim(dim)) {
       source.push_back(index);
       continue;
@@ -154,8 +197,7 @@ static Value padElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange in
     return e.read(input, source);
   Type element = e.codeType(tensorOf(input).getElementType());
   return e.either(
-      outside, element,
-      [&] { return SmallVector<Value>{e.read(op.getOperand(1), ValueRange())}; },
+      outside, element, [&] { return SmallVector<Value>{e.read(op.getOperand(1), ValueRange())}; },
       [&] { return SmallVector<Value>{e.read(input, source)}; })[0];
 }
 
@@ -176,7 +218,8 @@ static Value iotaElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange i
   Value index = e.fromIndex(indices[intParam(op, "axis")], ElementBuilder::codeType(type));
   if (op.getNumOperands() == 0)
     return index;
-  Value start = e.read(op.getOperand(0), ValueRange()), step = e.read(op.getOperand(1), ValueRange());
+  Value start = e.read(op.getOperand(0), ValueRange()),
+        step = e.read(op.getOperand(1), ValueRange());
   if (isa<FloatType>(type))
     return arith::AddFOp::create(e.b, start, arith::MulFOp::create(e.b, index, step));
   return e.add(start, e.mul(index, step));
@@ -235,7 +278,8 @@ static void updateRow(FillBuilder &f, ComputeOp op, ValueRange) {
   });
 }
 
-#define VIEW(name, function) Operator { name, Cost::Index, nullptr, function }
+#define VIEW(name, function)                                                                       \
+  Operator { name, Cost::Index, nullptr, function }
 #define REPEATING(name, function)                                                                  \
   Operator { name, Cost::Index, nullptr, function, nullptr, nullptr, nullptr, false, true }
 
@@ -250,6 +294,7 @@ ArrayRef<Operator> graph::viewOperators() {
       REPEATING("tile", tileElement),
       VIEW("iota", iotaElement),
       VIEW("dims", dimsElement),
+      Operator{"slice_plan", Cost::Fill, nullptr, nullptr, fillSlicePlan},
       Operator{"update_row", Cost::Fill, nullptr, nullptr, updateRow, nullptr, nullptr, true},
   };
   return table;

@@ -1,6 +1,288 @@
+// Operators element by element: each is one map operator of the graph, or a few.
 #include "compiler/import/onnx/NodeImport.h"
 
 using namespace mlir;
 using namespace kiln;
 
-ArrayRef<OnnxOperator> kiln::onnxElementwise() { return {}; }
+/// One map operator of that name, of all inputs.
+#define MAP(type, since, kind)                                                                     \
+  OnnxOperator {                                                                                   \
+    "", type, since, [](NodeImport &n) { addMap(n, kind); }                                        \
+  }
+/// One whose result is a truth value.
+#define TRUTH(type, since, kind)                                                                   \
+  OnnxOperator {                                                                                   \
+    "", type, since, [](NodeImport &n) { addMap(n, kind, n.a.b.getI1Type()); }                     \
+  }
+
+static void addMap(NodeImport &n, StringRef kind, Type element = {}, DictionaryAttr params = {}) {
+  for (size_t i = 0; i < n.inputs.size(); ++i)
+    if (!n.input(i))
+      return;
+  n.results.push_back(n.a.map(kind, n.inputs, element, params));
+}
+
+/// A unary operator with one real attribute.
+static void addWithReal(NodeImport &n, StringRef kind, StringRef name, double otherwise) {
+  if (n.input(0))
+    n.results.push_back(
+        n.a.map(kind, n.inputs[0], {}, n.a.params({{name, n.a.attr(n.real(name, otherwise))}})));
+}
+
+/// Any number of operands, two at a time.
+static void addChain(NodeImport &n, StringRef kind) {
+  Array result = n.input(0);
+  for (size_t i = 1; i < n.inputs.size() && result; ++i)
+    result = n.a.map(kind, {result, n.input(i)});
+  n.results.push_back(result);
+}
+
+static void importMean(NodeImport &n) {
+  addChain(n, "add");
+  Array &sum = n.results[0];
+  if (sum)
+    sum = n.a.div(sum, n.a.scalar(sum.element, double(n.inputs.size())));
+}
+
+static void importMod(NodeImport &n) {
+  addMap(n, "mod", {}, n.a.params({{"fmod", n.a.attr(n.integer("fmod", 0))}}));
+}
+
+static void importNot(NodeImport &n) { addMap(n, "not"); }
+
+static void importIsInf(NodeImport &n) {
+  addMap(n, "isinf", n.a.b.getI1Type(),
+         n.a.params({{"positive", n.a.attr(n.integer("detect_positive", 1))},
+                     {"negative", n.a.attr(n.integer("detect_negative", 1))}}));
+}
+
+static void importCast(NodeImport &n) {
+  Type element = elementTypeOf(OnnxType(n.integer("to", 0)), n.a.b.getContext());
+  if (!element)
+    return n.fail("casts to strings or complex numbers are not supported");
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  // What is too large for a float of 8 bits becomes the largest it has, unless told otherwise.
+  bool narrow = isa<FloatType>(element) && element.getIntOrFloatBitWidth() == 8;
+  DictionaryAttr params =
+      n.a.params({{"saturate", n.a.attr(int64_t(narrow && n.integer("saturate", 1)))}});
+  n.results.push_back(narrow ? n.a.map("cast", x, element, params) : n.a.cast(x, element));
+}
+
+static void importCastLike(NodeImport &n) {
+  if (n.input(0) && n.input(1))
+    n.results.push_back(n.a.cast(n.inputs[0], n.inputs[1].element));
+}
+
+/// Bounds are attributes before opset 11, optional scalars since.
+static void importClip(NodeImport &n) {
+  Array x = n.input(0);
+  if (!x)
+    return;
+  Array low, high;
+  if (n.version < 11) {
+    if (n.hasAttribute("min"))
+      low = n.a.scalar(x.element, n.real("min", 0));
+    if (n.hasAttribute("max"))
+      high = n.a.scalar(x.element, n.real("max", 0));
+  } else {
+    low = n.has(1) ? n.inputs[1] : Array();
+    high = n.has(2) ? n.inputs[2] : Array();
+  }
+  if (low)
+    x = n.a.map("max", {x, low});
+  if (high)
+    x = n.a.map("min", {x, high});
+  n.results.push_back(low || high ? x : n.a.map("identity", x));
+}
+
+static void importPow(NodeImport &n) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  const Array &x = n.inputs[0];
+  // Powers that are products or roots are cheaper as such, and exact.
+  auto exponent = n.a.valuesOf(n.inputs[1]);
+  if (x.isFloat() && exponent && exponent->size() == 1 && n.inputs[1].rank() <= x.rank()) {
+    double power = exponent->front();
+    if (power == 2)
+      return n.results.push_back(n.a.mul(x, x));
+    if (power == 3)
+      return n.results.push_back(n.a.mul(n.a.mul(x, x), x));
+    if (power == 0.5)
+      return n.results.push_back(n.a.unary("sqrt", x));
+    if (power == -1)
+      return n.results.push_back(n.a.unary("reciprocal", x));
+  }
+  n.results.push_back(n.a.map("pow", {x, n.inputs[1]}, x.element));
+}
+
+static void importPRelu(NodeImport &n) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  const Array &x = n.inputs[0];
+  Array zero = n.a.scalar(x.element, 0);
+  Array isNegative = n.a.map("less", {x, zero}, n.a.b.getI1Type());
+  n.results.push_back(n.a.map("where", {isNegative, n.a.mul(x, n.inputs[1]), x}, x.element));
+}
+
+static void importSelu(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  double alpha = n.real("alpha", 1.67326319217681884765625);
+  double gamma = n.real("gamma", 1.05070102214813232421875);
+  Array elu = n.a.map("elu", x, {}, n.a.params({{"alpha", n.a.attr(alpha)}}));
+  n.results.push_back(n.a.mul(elu, n.a.scalar(x.element, gamma)));
+}
+
+static void importSoftsign(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (x)
+    n.results.push_back(n.a.div(x, n.a.add(n.a.unary("abs", x), n.a.scalar(x.element, 1))));
+}
+
+static void importThresholdedRelu(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  Array isAbove =
+      n.a.map("greater", {x, n.a.scalar(x.element, n.real("alpha", 1))}, n.a.b.getI1Type());
+  n.results.push_back(n.a.map("where", {isAbove, x, n.a.scalar(x.element, 0)}, x.element));
+}
+
+static void importShrink(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  double lambda = n.real("lambd", 0.5), bias = n.real("bias", 0);
+  Type truth = n.a.b.getI1Type();
+  Array isBelow = n.a.map("less", {x, n.a.scalar(x.element, -lambda)}, truth);
+  Array isAbove = n.a.map("greater", {x, n.a.scalar(x.element, lambda)}, truth);
+  Array offset = n.a.scalar(x.element, bias), zero = n.a.scalar(x.element, 0);
+  Array inner = n.a.map("where", {isAbove, n.a.sub(x, offset), zero}, x.element);
+  n.results.push_back(n.a.map("where", {isBelow, n.a.add(x, offset), inner}, x.element));
+}
+
+static void importHardSigmoid(NodeImport &n) {
+  addMap(n, "hard_sigmoid", {},
+         n.a.params(
+             {{"alpha", n.a.attr(n.real("alpha", 0.2))}, {"beta", n.a.attr(n.real("beta", 0.5))}}));
+}
+
+static void importGelu(NodeImport &n) {
+  addMap(n, n.text("approximate", "none") == "tanh" ? "gelu_tanh" : "gelu");
+}
+
+static void importSwish(NodeImport &n) { addWithReal(n, "silu", "alpha", 1); }
+
+static void importWhere(NodeImport &n) {
+  if (n.input(0) && n.input(1) && n.input(2))
+    n.results.push_back(n.a.map("where", n.inputs, n.inputs[1].element));
+}
+
+static void importBitShift(NodeImport &n) {
+  addMap(n, n.text("direction", "RIGHT") == "LEFT" ? "shift_left" : "shift_right");
+}
+
+/// Before opset 7 an operand had to be told to broadcast, and along which axis.
+static void importIdentity(NodeImport &n) {
+  if (n.input(0))
+    n.results.push_back(n.inputs[0]);
+}
+
+/// In inference a dropout is the identity, and its mask is all true.
+static void importDropout(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  if (n.has(2)) {
+    auto training = n.a.integersOf(n.inputs[2]);
+    double ratio = 0.5;
+    if (n.has(1))
+      if (auto known = n.a.valuesOf(n.inputs[1]); known && !known->empty())
+        ratio = known->front();
+    if ((!training || training->front()) && ratio != 0)
+      return n.fail("training is not supported");
+  }
+  n.results.push_back(x);
+  Type mask = n.version < 10 ? x.element : Type(n.a.b.getI1Type());
+  n.results.push_back(n.a.broadcast(n.a.scalar(mask, 1), x.shape));
+}
+
+ArrayRef<OnnxOperator> kiln::onnxElementwise() {
+  static const OnnxOperator table[] = {
+      MAP("Abs", 1, "abs"),
+      MAP("Neg", 1, "neg"),
+      MAP("Sign", 9, "sign"),
+      MAP("Ceil", 1, "ceil"),
+      MAP("Floor", 1, "floor"),
+      MAP("Round", 11, "round"),
+      MAP("Sqrt", 1, "sqrt"),
+      MAP("Reciprocal", 1, "reciprocal"),
+      MAP("Exp", 1, "exp"),
+      MAP("Log", 1, "log"),
+      MAP("Sin", 7, "sin"),
+      MAP("Cos", 7, "cos"),
+      MAP("Tan", 7, "tan"),
+      MAP("Asin", 7, "asin"),
+      MAP("Acos", 7, "acos"),
+      MAP("Atan", 7, "atan"),
+      MAP("Sinh", 9, "sinh"),
+      MAP("Cosh", 9, "cosh"),
+      MAP("Tanh", 1, "tanh"),
+      MAP("Asinh", 9, "asinh"),
+      MAP("Acosh", 9, "acosh"),
+      MAP("Atanh", 9, "atanh"),
+      MAP("Erf", 9, "erf"),
+      MAP("Relu", 1, "relu"),
+      MAP("Sigmoid", 1, "sigmoid"),
+      MAP("Softplus", 1, "softplus"),
+      MAP("Mish", 18, "mish"),
+      MAP("HardSwish", 14, "hard_swish"),
+      MAP("Add", 7, "add"),
+      MAP("Sub", 7, "sub"),
+      MAP("Mul", 7, "mul"),
+      MAP("Div", 7, "div"),
+      MAP("And", 7, "and"),
+      MAP("Or", 7, "or"),
+      MAP("Xor", 7, "xor"),
+      MAP("BitwiseAnd", 18, "and"),
+      MAP("BitwiseOr", 18, "or"),
+      MAP("BitwiseXor", 18, "xor"),
+      {"", "BitwiseNot", 18, importNot},
+      {"", "Not", 1, importNot},
+      TRUTH("Equal", 7, "equal"),
+      TRUTH("Less", 7, "less"),
+      TRUTH("Greater", 7, "greater"),
+      TRUTH("LessOrEqual", 12, "less_equal"),
+      TRUTH("GreaterOrEqual", 12, "greater_equal"),
+      TRUTH("IsNaN", 9, "isnan"),
+      {"", "IsInf", 10, importIsInf},
+      {"", "Max", 6, [](NodeImport &n) { addChain(n, "max"); }},
+      {"", "Min", 6, [](NodeImport &n) { addChain(n, "min"); }},
+      {"", "Sum", 6, [](NodeImport &n) { addChain(n, "add"); }},
+      {"", "Mean", 6, importMean},
+      {"", "Mod", 10, importMod},
+      {"", "Pow", 7, importPow},
+      {"", "BitShift", 11, importBitShift},
+      {"", "Cast", 6, importCast},
+      {"", "CastLike", 15, importCastLike},
+      {"", "Clip", 6, importClip},
+      {"", "PRelu", 7, importPRelu},
+      {"", "LeakyRelu", 6, [](NodeImport &n) { addWithReal(n, "leaky_relu", "alpha", 0.01); }},
+      {"", "Elu", 6, [](NodeImport &n) { addWithReal(n, "elu", "alpha", 1); }},
+      {"", "Celu", 12, [](NodeImport &n) { addWithReal(n, "celu", "alpha", 1); }},
+      {"", "Selu", 6, importSelu},
+      {"", "Softsign", 1, importSoftsign},
+      {"", "ThresholdedRelu", 10, importThresholdedRelu},
+      {"", "Shrink", 9, importShrink},
+      {"", "HardSigmoid", 6, importHardSigmoid},
+      {"", "Gelu", 20, importGelu},
+      {"", "Swish", 24, importSwish},
+      {"", "Where", 9, importWhere},
+      {"", "Identity", 1, importIdentity},
+      {"", "Dropout", 7, importDropout},
+  };
+  return table;
+}

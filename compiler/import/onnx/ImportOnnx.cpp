@@ -1,0 +1,174 @@
+#include "compiler/import/onnx/ImportOnnx.h"
+#include "compiler/import/onnx/NodeImport.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace kiln;
+
+/// Names every node whose operator is not supported, in sub-graphs too.
+static void findUnsupported(const OnnxModel &model, const OnnxGraph &graph,
+                            std::vector<std::string> &problems) {
+  for (const OnnxNode &node : graph.nodes) {
+    auto opset = model.opsets.find(node.domain == "ai.onnx" ? "" : node.domain);
+    int64_t version = opset == model.opsets.end() ? 1 : opset->second;
+    if (!findOnnxOperator(node.domain, node.type, version))
+      problems.push_back(llvm::formatv("{0}: operator {1}{2}{3} of opset {4} is not supported",
+                                       node.name, node.domain, node.domain.empty() ? "" : ".",
+                                       node.type, version));
+    for (const OnnxAttribute &attribute : node.attributes)
+      if (attribute.graph)
+        findUnsupported(model, *attribute.graph, problems);
+  }
+}
+
+namespace {
+
+class OnnxImport {
+public:
+  OnnxImport(ImportedOnnx &result, ArrayRef<DimBounds> bounds, MLIRContext &context)
+      : result(result), model(*result.model), bounds(bounds), context(context) {}
+  llvm::Error run();
+
+private:
+  llvm::Error fail(const std::vector<std::string> &problems) {
+    return llvm::createStringError(model.file + ": " +
+                                   llvm::join(problems, "\n" + model.file + ": "));
+  }
+  std::optional<Array> declareInput(const OnnxValue &input, ArrayBuilder &a);
+  void addFacts(ModuleOp module);
+
+  ImportedOnnx &result;
+  const OnnxModel &model;
+  ArrayRef<DimBounds> bounds;
+  MLIRContext &context;
+};
+
+} // namespace
+
+/// An input's type and dims; the value is the function's argument.
+std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
+  if (input.kind != OnnxValue::Tensor) {
+    a.fail("input " + input.name + ": only tensors can be given, not sequences or optionals");
+    return std::nullopt;
+  }
+  Array array;
+  array.element = elementTypeOf(input.type, &context);
+  if (!array.element) {
+    a.fail(llvm::formatv("input {0}: elements of type {1} are not supported", input.name,
+                         nameOf(input.type)));
+    return std::nullopt;
+  }
+  if (!input.hasShape) {
+    a.fail("input " + input.name + ": its rank is not declared");
+    return std::nullopt;
+  }
+  for (auto [position, dim] : llvm::enumerate(input.shape)) {
+    std::string name = dim.param.empty() ? input.name + "_" + std::to_string(position) : dim.param;
+    if (dim.extent >= 0) {
+      array.shape.push_back(a.number(dim.extent));
+    } else if (AffineExpr known = a.findDim(name)) {
+      array.shape.push_back(known);
+    } else {
+      DimBounds found = a.boundsOf(name);
+      array.shape.push_back(found.min == found.max ? a.number(found.min)
+                                                   : a.declareDim(name, found.min, found.max));
+    }
+  }
+  return array;
+}
+
+void OnnxImport::addFacts(ModuleOp module) {
+  Builder b(&context);
+  NamedAttrList facts;
+  facts.set("format", b.getStringAttr("onnx"));
+  if (!model.graph.name.empty())
+    facts.set("name", b.getStringAttr(model.graph.name));
+  if (!model.producer.empty())
+    facts.set("producer", b.getStringAttr(model.producer));
+  for (const auto &[key, value] : model.metadata)
+    if (!key.empty() && value.size() <= 4096)
+      facts.set("onnx." + key, b.getStringAttr(value));
+  module->setAttr("graph.facts", facts.getDictionary(&context));
+}
+
+llvm::Error OnnxImport::run() {
+  std::vector<std::string> unsupported;
+  findUnsupported(model, model.graph, unsupported);
+  if (!unsupported.empty())
+    return fail(unsupported);
+
+  result.module = ModuleOp::create(NameLoc::get(StringAttr::get(&context, model.file)));
+  ModuleOp module = *result.module;
+  addFacts(module);
+  OpBuilder top = OpBuilder::atBlockEnd(module.getBody());
+  auto func = graph::FuncOp::create(top, module.getLoc(), "main",
+                                    FunctionType::get(&context, {}, {}), ArrayAttr(), ArrayAttr());
+  Block *body = new Block();
+  func.getBody().push_back(body);
+  ArrayBuilder a(module, body, model, result.kept);
+  a.wantedBounds.assign(bounds.begin(), bounds.end());
+
+  GraphImport graph(a, model, model.graph);
+  SmallVector<Attribute> argumentNames, resultNames;
+  auto named = [&](StringRef name) {
+    return top.getDictionaryAttr(top.getNamedAttr("graph.name", top.getStringAttr(name)));
+  };
+  // All free dims are declared before anything is derived from them.
+  SmallVector<Array> inputs;
+  for (const OnnxValue &input : model.graph.inputs) {
+    std::optional<Array> array = declareInput(input, a);
+    if (!array)
+      return fail(a.problems);
+    inputs.push_back(*array);
+  }
+  for (auto [input, array] : llvm::zip(model.graph.inputs, inputs)) {
+    array.value = body->addArgument(a.typeOf(array), NameLoc::get(top.getStringAttr(input.name)));
+    graph.values[input.name] = array;
+    argumentNames.push_back(named(input.name));
+  }
+  graph.run();
+
+  // Every result is a value of its own.
+  SmallVector<Value> results;
+  if (!a.failed())
+    for (auto [declared, array] : llvm::zip(model.graph.outputs, graph.outputs())) {
+      a.location = NameLoc::get(top.getStringAttr(declared.name));
+      if (array.isList) {
+        a.fail("output " + declared.name + ": only tensors can be returned, not sequences");
+        break;
+      }
+      if (!array)
+        break;
+      results.push_back(a.compute("identity", array, array.element, array.shape).value);
+      resultNames.push_back(named(declared.name));
+    }
+  if (a.failed())
+    return fail(a.problems);
+  graph::ReturnOp::create(a.b, a.location, results);
+  func.setFunctionType(
+      FunctionType::get(&context, body->getArgumentTypes(), ValueRange(results).getTypes()));
+  func.setArgAttrsAttr(top.getArrayAttr(argumentNames));
+  func.setResAttrsAttr(top.getArrayAttr(resultNames));
+  SmallVector<Attribute> requirements;
+  for (const ArrayBuilder::Requirement &requirement : a.requirements) {
+    auto map = [&](AffineExpr size) {
+      return AffineMapAttr::get(AffineMap::get(0, a.dimCount(), size));
+    };
+    requirements.push_back(top.getArrayAttr(
+        {map(requirement.left), map(requirement.right), top.getStringAttr(requirement.text)}));
+  }
+  if (!requirements.empty())
+    func->setAttr("requirements", top.getArrayAttr(requirements));
+  result.sources = std::move(a.sources);
+  return llvm::Error::success();
+}
+
+llvm::Expected<ImportedOnnx> kiln::importOnnx(std::unique_ptr<OnnxModel> model,
+                                              ArrayRef<DimBounds> bounds, MLIRContext &context) {
+  ImportedOnnx result;
+  result.model = std::move(model);
+  if (llvm::Error error = OnnxImport(result, bounds, context).run())
+    return std::move(error);
+  return result;
+}
