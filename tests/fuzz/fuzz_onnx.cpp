@@ -1,6 +1,6 @@
-// Any bytes as an ONNX model, and as a tensor: an answer or an error. In a model that is taken every
-// value is computed before it is read, names are unique, attributes refer to nothing outside, and
-// every tensor has the bytes that its dims ask for.
+// Any bytes as an ONNX model, and as a tensor: an answer or an error. In a model that is taken
+// every value is computed before it is read, names are unique, attributes refer to nothing outside,
+// and every tensor has the bytes that its dims ask for.
 #include "compiler/import/onnx/OnnxModel.h"
 #include "llvm/ADT/StringSet.h"
 
