@@ -6,6 +6,8 @@ include(AddMLIR)
 
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(ONNX REQUIRED CONFIG) # gives onnx_proto
 
 # kiln_library(Name SOURCES a.cpp b.cpp LINK OtherLib DEPENDS TableGenTarget)
 function(kiln_library name)

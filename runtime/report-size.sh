@@ -2,7 +2,8 @@
 # Prints what the runtime adds to a program: links a shared library that exports the C API and nothing
 # else, collects unused sections, strips it, and prints its size. Fails when a library is over its
 # budget or needs more than libc and threads.
-# Without RELRO, which pads a file with up to a page of 16 KiB before its data.
+# Calls of its own functions are bound (-Bsymbolic-functions), as they are in a program that links the
+# static libraries. Without RELRO, which pads a file with up to a page of 16 KiB before its data.
 # usage: CC=… STRIP=… NM=… report-size.sh INCLUDE_DIR WORK_DIR libkiln_runtime.a [libkiln_llm.a]
 set -eu
 : "${CC:=cc}" "${STRIP:=strip}" "${NM:=nm}"
@@ -30,7 +31,7 @@ measure() {
   keep=$(api $3 | sed 's/^/-Wl,-u,/')
   "$CC" -shared -nodefaultlibs -o "$library" $keep $4 -Wl,--gc-sections -Wl,-z,defs \
     -Wl,-z,max-page-size=16384 -Wl,-z,noseparate-code -Wl,-z,norelro -Wl,--build-id=none \
-    -Wl,--hash-style=gnu -Wl,--version-script="$work/$name.map" -lc -lpthread \
+    -Wl,--hash-style=gnu -Wl,-Bsymbolic-functions -Wl,--version-script="$work/$name.map" -lc -lpthread \
     -lgcc
   missing=$(api $3 | while read -r symbol; do
     "$NM" -D --defined-only "$library" | grep -q " $symbol\(@\|\$\)" || echo "$symbol"

@@ -21,8 +21,6 @@ static bool append(uint64_t *total, uint64_t count, uint64_t entry_bytes, uint64
 
 kiln_status_t workspace_plan(const kiln_function *function, const int64_t *dims, uint32_t workers,
                              workspace_t *workspace, kiln_error *error) {
-  if (kiln_status_t status = dims_check(function, dims, error))
-    return status;
   if (workers == 0)
     return fail(error, KILN_INVALID_ARGUMENT, "expected at least 1 worker");
   int64_t arena, scratch = 0;
@@ -43,7 +41,8 @@ kiln_status_t workspace_plan(const kiln_function *function, const int64_t *dims,
       !append(&total, function->region_count(), sizeof(region_t), &workspace->regions_offset) ||
       !append(&total, function->exprs.exprs.count, sizeof(int64_t), &workspace->values_offset) ||
       !append(&total, function->bindings.count, sizeof(void *), &workspace->buffers_offset) ||
-      !append(&total, function->dims.count, sizeof(int64_t), &workspace->dims_offset))
+      !append(&total, function->dims.count, sizeof(int64_t), &workspace->dims_offset) ||
+      !append(&total, function->dims.count, 1, &workspace->known_offset))
     return fail(error, KILN_OUT_OF_MEMORY, "the size of the workspace overflows");
   workspace->total_bytes = total;
   return KILN_OK;
@@ -123,17 +122,48 @@ static kiln_status_t take_buffers(const kiln_function *function, const kiln_call
   return KILN_OK;
 }
 
+kiln_status_t call_set_dims(const prepared_call_t *call, const step_t &step, kiln_error *error) {
+  const kiln_function *function = call->function;
+  const uint8_t *given = static_cast<const uint8_t *>(call->buffers[step.first_binding]);
+  for (uint32_t i = 0; i < step.dim_count; ++i) {
+    uint32_t index = function->set_dims[step.first_dim + i];
+    int64_t value;
+    memcpy(&value, given + i * sizeof(value), sizeof(value)); // an input may lie anywhere
+    if (kiln_status_t status = dim_check(function->dims[index], value, error))
+      return status;
+    call->dims[index] = value;
+    call->known[index] = 1;
+  }
+  for (uint32_t i = function->free_dims; i < function->dims.count; ++i) {
+    const dim_t &dim = function->dims[i];
+    if (function->fixed[i] || dim.computed ||
+        !expr_names_only(function->exprs, dim.value, call->known))
+      continue;
+    if (const char *what = expr_evaluate(function->exprs, dim.value, call->dims, &call->dims[i]))
+      return fail(error, KILN_DIM_OUT_OF_BOUNDS, "dim %s: %s", dim.info.name, what);
+    if (kiln_status_t status = dim_check(dim, call->dims[i], error))
+      return status;
+    call->known[i] = 1;
+  }
+  for (uint32_t id : function->items)
+    if (expr_names_only(function->exprs, id, call->known))
+      if (const char *what = expr_evaluate(function->exprs, id, call->dims, &call->values[id]))
+        return fail(error, KILN_CORRUPT, "%s", what);
+  return KILN_OK;
+}
+
 kiln_status_t call_prepare(const kiln_function *function, const kiln_call_t *call, uint32_t workers,
                            prepared_call_t *prepared, kiln_error *error) {
   if ((function->inputs.count && !call->inputs) || (function->outputs.count && !call->outputs) ||
-      (function->states.count && !call->states) || (function->dims.count && !call->dims))
+      (function->states.count && !call->states) || (function->free_dims && !call->dims))
     return fail(error, KILN_INVALID_ARGUMENT,
                 "expected dims, inputs, outputs and states, found NULL");
-  int64_t given[max_dims];
-  for (uint32_t i = 0; i < function->dims.count; ++i)
-    given[i] = call->dims[i];
+  uint32_t dim_count = function->dims.count;
+  int64_t *planned = static_cast<int64_t *>(__builtin_alloca((dim_count + 1) * sizeof(int64_t)));
   workspace_t workspace;
-  if (kiln_status_t status = workspace_plan(function, given, workers, &workspace, error))
+  if (kiln_status_t status = dims_plan(function, call->dims, planned, error))
+    return status;
+  if (kiln_status_t status = workspace_plan(function, planned, workers, &workspace, error))
     return status;
   if (kiln_status_t status = check_buffer(call->workspace, workspace.total_bytes,
                                           KILN_BUFFER_ALIGNMENT, "workspace", "", error))
@@ -144,7 +174,9 @@ kiln_status_t call_prepare(const kiln_function *function, const kiln_call_t *cal
   int64_t *dims = reinterpret_cast<int64_t *>(base + workspace.dims_offset);
   region_t *regions = reinterpret_cast<region_t *>(base + workspace.regions_offset);
   void **buffers = reinterpret_cast<void **>(base + workspace.buffers_offset);
-  memcpy(dims, given, function->dims.count * sizeof(int64_t));
+  memcpy(dims, planned, dim_count * sizeof(int64_t));
+  if (dim_count != 0)
+    memcpy(base + workspace.known_offset, function->fixed.data, dim_count);
   kiln_status_t status = plan_evaluate(function, dims, values, regions, error);
   status = status ? status : take_buffers(function, call, dims, values, regions, error);
   if (status)
@@ -154,9 +186,14 @@ kiln_status_t call_prepare(const kiln_function *function, const kiln_call_t *cal
     return bound;
   uint8_t *counters = base + workspace.counters_offset;
   memset(counters, 0, (size_t)function->counter_bytes); // a cancelled call leaves them as they were
-  *prepared = {
-      function, dims, values, buffers, base + workspace.scratch_offset, workspace.scratch_stride,
-      counters};
+  *prepared = {function,
+               dims,
+               base + workspace.known_offset,
+               values,
+               buffers,
+               base + workspace.scratch_offset,
+               workspace.scratch_stride,
+               counters};
   return KILN_OK;
 }
 

@@ -13,24 +13,29 @@ struct workspace_t {
   uint64_t arena_bytes;
   uint64_t scratch_offset, scratch_stride;
   uint64_t counters_offset;
-  uint64_t regions_offset, values_offset, buffers_offset, dims_offset;
+  uint64_t regions_offset, values_offset, buffers_offset, dims_offset, known_offset;
   uint64_t total_bytes;
 };
 
-/* Checks the dims and sizes the workspace for them. */
+/* Sizes the workspace for planned dims (dims_plan). */
 kiln_status_t workspace_plan(const kiln_function *function, const int64_t *dims, uint32_t workers,
                              workspace_t *workspace, kiln_error *error);
 
 /* A checked call, ready to run. All pointers are into the caller's workspace. */
 struct prepared_call_t {
   const kiln_function *function;
-  const int64_t *dims;   /* the runtime's own copy */
-  const int64_t *values; /* of the function's expressions */
-  void **buffers;        /* one per binding of the function */
+  int64_t *dims;   /* all, as they are at the moment; those not yet known as planned */
+  uint8_t *known;  /* of each dim: a call, or a step of it, has given it */
+  int64_t *values; /* of the function's expressions; of items for the dims of the moment */
+  void **buffers;  /* one per binding of the function */
   uint8_t *scratch;
   uint64_t scratch_stride;
   uint8_t *counters; /* step_t::counters are offsets from here */
 };
+
+/* Gives computed dims their values, and what follows from them; `step` reads them. Only while no
+ * launch runs. */
+kiln_status_t call_set_dims(const prepared_call_t *prepared, const step_t &step, kiln_error *error);
 
 /* Checks dims, buffers and index inputs, evaluates the plan and binds it. */
 kiln_status_t call_prepare(const kiln_function *function, const kiln_call_t *call, uint32_t workers,

@@ -142,6 +142,31 @@ static int64_t floor_quotient(int64_t a, int64_t b, bool *inexact) {
   return remainder < 0 ? quotient - 1 : quotient;
 }
 
+/* *result = a op b. */
+static inline const char *apply(uint32_t op, int64_t a, int64_t b, int64_t *result) {
+  bool inexact;
+  switch (op) {
+  case (uint32_t)schema::ExprOp_add:
+    return checked_add(a, b, result) ? nullptr : "an expression overflows";
+  case (uint32_t)schema::ExprOp_mul:
+    return checked_mul(a, b, result) ? nullptr : "an expression overflows";
+  case (uint32_t)schema::ExprOp_ceil_div:
+  case (uint32_t)schema::ExprOp_floor_div:
+    if (b <= 0)
+      return "an expression divides by zero or less";
+    *result = floor_quotient(a, b, &inexact);
+    if (op == (uint32_t)schema::ExprOp_ceil_div)
+      *result += inexact; // an inexact quotient has |b| > 1: no overflow
+    return nullptr;
+  case (uint32_t)schema::ExprOp_max:
+    *result = a > b ? a : b;
+    return nullptr;
+  default:
+    *result = a < b ? a : b;
+    return nullptr;
+  }
+}
+
 const char *expr_evaluate(const expr_table_t &table, uint32_t id, const int64_t *dims,
                           int64_t *value) {
   const expr_t &expr = table.exprs[id];
@@ -155,38 +180,54 @@ const char *expr_evaluate(const expr_table_t &table, uint32_t id, const int64_t 
       continue;
     }
     assert(depth >= 2);
-    int64_t b = stack[--depth], a = stack[depth - 1], *result = &stack[depth - 1];
-    bool inexact;
-    switch (ops[i].op) {
-    case (uint32_t)schema::ExprOp_add:
-      if (!checked_add(a, b, result))
-        return "an expression overflows";
-      break;
-    case (uint32_t)schema::ExprOp_mul:
-      if (!checked_mul(a, b, result))
-        return "an expression overflows";
-      break;
-    case (uint32_t)schema::ExprOp_ceil_div:
-    case (uint32_t)schema::ExprOp_floor_div:
-      if (b <= 0)
-        return "an expression divides by zero or less";
-      *result = floor_quotient(a, b, &inexact);
-      if (ops[i].op == (uint32_t)schema::ExprOp_ceil_div)
-        *result += inexact; // an inexact quotient has |b| > 1: no overflow
-      break;
-    case (uint32_t)schema::ExprOp_max:
-      *result = a > b ? a : b;
-      break;
-    default:
-      *result = a < b ? a : b;
-      break;
-    }
+    int64_t b = stack[--depth];
+    if (const char *what = apply(ops[i].op, stack[depth - 1], b, &stack[depth - 1]))
+      return what;
   }
   assert(depth == 1);
   if (stack[0] < 0)
     return "an expression is negative";
   *value = stack[0];
   return nullptr;
+}
+
+const char *expr_range(const expr_table_t &table, uint32_t id, const range_t *dims,
+                       range_t *value) {
+  const expr_t &expr = table.exprs[id];
+  range_t stack[max_expr_depth];
+  uint32_t depth = 0;
+  for (uint32_t i = 0; i < expr.length; ++i) {
+    const expr_op_t &op = table.ops.data[expr.first + i];
+    if (op.op <= (uint32_t)schema::ExprOp_dim) {
+      stack[depth++] =
+          op.op == (uint32_t)schema::ExprOp_dim ? dims[op.arg] : range_t{op.arg, op.arg};
+      continue;
+    }
+    // Each operation is monotonic in either operand while the other stays, so that its extremes lie
+    // in the corners.
+    range_t b = stack[--depth], a = stack[depth - 1], result = {INT64_MAX, INT64_MIN};
+    for (uint32_t corner = 0; corner < 4; ++corner) {
+      int64_t at;
+      if (const char *what =
+              apply(op.op, corner & 1 ? a.high : a.low, corner & 2 ? b.high : b.low, &at))
+        return what;
+      result.low = at < result.low ? at : result.low;
+      result.high = at > result.high ? at : result.high;
+    }
+    stack[depth - 1] = result;
+  }
+  *value = stack[0];
+  return nullptr;
+}
+
+bool expr_names_only(const expr_table_t &table, uint32_t id, const uint8_t *marks) {
+  const expr_t &expr = table.exprs[id];
+  for (uint32_t i = 0; i < expr.length; ++i) {
+    const expr_op_t &op = table.ops.data[expr.first + i];
+    if (op.op == (uint32_t)schema::ExprOp_dim && !marks[op.arg])
+      return false;
+  }
+  return true;
 }
 
 } // namespace kiln

@@ -49,6 +49,18 @@ void expr_table_release(expr_table_t *table);
 const char *expr_evaluate(const expr_table_t &table, uint32_t id, const int64_t *dims,
                           int64_t *value);
 
+/* Inclusive. */
+struct range_t {
+  int64_t low, high;
+};
+
+/* The values, negative ones too, that a sound expression can have while its dims lie in ranges: no
+ * fewer, in sums of one dim's multiples more. NULL on success, else what can go wrong. */
+const char *expr_range(const expr_table_t &table, uint32_t id, const range_t *dims, range_t *value);
+
+/* Whether all dims that an expression names are marked. */
+bool expr_names_only(const expr_table_t &table, uint32_t id, const uint8_t *marks);
+
 } // namespace kiln
 
 #endif /* KILN_CORE_EXPR_H */

@@ -31,6 +31,8 @@ struct loader_t {
   }
 
   kiln_status_t load_dims() const;
+  kiln_status_t load_dim(const schema::Dim &source) const;
+  kiln_status_t load_requirements() const;
   kiln_status_t load_value(const schema::Value &source, value_t *value) const;
   kiln_status_t load_values(const flatbuffers::Vector<flatbuffers::Offset<schema::Value>> &values,
                             const char *role, array_t<value_t> *result) const;
@@ -38,8 +40,9 @@ struct loader_t {
   kiln_status_t load_binding(const schema::Binding &source, binding_t *binding) const;
   kiln_status_t load_launch(const schema::Step &source, step_t *step,
                             uint64_t *counter_bytes) const;
+  kiln_status_t load_branch(const schema::Step &source, step_t *step) const;
   kiln_status_t load_steps() const;
-  kiln_status_t collect_scratch_sizes() const;
+  kiln_status_t collect_exprs() const;
   kiln_status_t check_corners() const;
 };
 
@@ -48,12 +51,47 @@ kiln_status_t loader_t::load_dims() const {
   if (dims.size() > max_dims)
     return fail(error, KILN_CORRUPT, "expected at most %u dims, found %" PRIu32, max_dims,
                 dims.size());
-  for (const schema::Dim *dim : dims) {
-    if (dim->min() < 0 || dim->min() > dim->max())
-      return fail(error, KILN_CORRUPT,
-                  "dim %s: expected 0 <= min <= max, found %" PRId64 " and %" PRId64,
-                  dim->name()->c_str(), dim->min(), dim->max());
-    if (!function->dims.push({dim->name()->c_str(), dim->min(), dim->max()}))
+  for (const schema::Dim *dim : dims)
+    if (kiln_status_t status = load_dim(*dim))
+      return fail_within(error, status, "dim %s", dim->name()->c_str());
+  return KILN_OK;
+}
+
+kiln_status_t loader_t::load_dim(const schema::Dim &from) const {
+  dim_t dim = {{from.name()->c_str(), from.min(), from.max()}, no_expr, from.computed()};
+  if (from.min() < 0 || from.min() > from.max())
+    return fail(error, KILN_CORRUPT, "expected 0 <= min <= max, found %" PRId64 " and %" PRId64,
+                from.min(), from.max());
+  bool fixed = !dim.computed;
+  if (from.value()) {
+    if (dim.computed)
+      return fail(error, KILN_CORRUPT, "is computed and has a value");
+    if (kiln_status_t status = add(from.value(), "value", &dim.value)) // of the dims before it
+      return status;
+    fixed = expr_names_only(function->exprs, dim.value, function->fixed.data);
+  } else if (fixed) {
+    if (function->free_dims++ != function->dims.count)
+      return fail(error, KILN_CORRUPT, "a free dim stands behind one that is not");
+  }
+  return function->dims.push(dim) && function->fixed.push(fixed) ? KILN_OK : out_of_memory();
+}
+
+kiln_status_t loader_t::load_requirements() const {
+  if (!source.requirements())
+    return KILN_OK;
+  if (source.requirements()->size() > max_requirements)
+    return fail(error, KILN_CORRUPT, "expected at most %u requirements, found %" PRIu32,
+                max_requirements, source.requirements()->size());
+  for (const schema::Requirement *from : *source.requirements()) {
+    requirement_t requirement = {from->text()->c_str(), 0, 0};
+    kiln_status_t status = add(from->found(), "requirement", &requirement.found);
+    status = status ? status : add(from->expected(), "requirement", &requirement.expected);
+    if (status)
+      return status;
+    for (uint32_t id : {requirement.found, requirement.expected})
+      if (!expr_names_only(function->exprs, id, function->fixed.data))
+        return fail(error, KILN_CORRUPT, "requirement: depends on a computed dim");
+    if (!function->requirements.push(requirement))
       return out_of_memory();
   }
   return KILN_OK;
@@ -86,7 +124,10 @@ kiln_status_t loader_t::load_value(const schema::Value &from, value_t *value) co
     return KILN_OK;
   if (value->dtype != KILN_I32 && value->dtype != KILN_I64)
     return fail(error, KILN_CORRUPT, "an index limit needs elements of type i32 or i64");
-  return add(from.index_limit(), "index limit", &value->index_limit);
+  kiln_status_t status = add(from.index_limit(), "index limit", &value->index_limit);
+  if (!status && !expr_names_only(function->exprs, value->index_limit, function->fixed.data))
+    status = fail(error, KILN_CORRUPT, "its index limit depends on a computed dim");
+  return status;
 }
 
 kiln_status_t
@@ -97,7 +138,11 @@ loader_t::load_values(const flatbuffers::Vector<flatbuffers::Offset<schema::Valu
                 values.size());
   for (const schema::Value *from : values) {
     value_t value;
-    if (kiln_status_t status = load_value(*from, &value))
+    kiln_status_t status = load_value(*from, &value);
+    for (uint32_t i = 0; !status && result == &function->inputs && i < value.rank; ++i)
+      if (value.dim[i] >= 0 && !function->fixed[(uint32_t)value.dim[i]])
+        status = fail(error, KILN_CORRUPT, "axis %u: depends on a computed dim", i);
+    if (status)
       return fail_within(error, status, "%s %s", role, from->name()->c_str());
     if (!result->push(value))
       return out_of_memory();
@@ -178,6 +223,43 @@ kiln_status_t loader_t::load_launch(const schema::Step &from, step_t *step,
   return KILN_OK;
 }
 
+/* A step that is neither launch nor barrier. */
+kiln_status_t loader_t::load_branch(const schema::Step &from, step_t *step) const {
+  function->branches = true;
+  uint32_t bindings = from.bindings() ? from.bindings()->size() : 0, wanted = 1;
+  if (from.kind() == schema::StepKind_set_dims) {
+    step->first_dim = function->set_dims.count;
+    step->dim_count = from.dims() ? from.dims()->size() : 0;
+    if (step->dim_count == 0)
+      return fail(error, KILN_CORRUPT, "expected dims to set");
+    for (uint32_t dim : *from.dims()) {
+      if (dim >= function->dims.count || !function->dims[dim].computed)
+        return fail(error, KILN_CORRUPT, "dim %" PRIu32 " is not a computed one", dim);
+      if (!function->set_dims.push(dim))
+        return out_of_memory();
+    }
+  } else {
+    wanted = from.kind() == schema::StepKind_branch;
+    step->target = from.target();
+    if (step->target > source.steps()->size())
+      return fail(error, KILN_CORRUPT,
+                  "step %" PRIu32 " to go on at does not exist: there are "
+                  "%" PRIu32,
+                  step->target, source.steps()->size());
+  }
+  if (bindings != wanted)
+    return fail(error, KILN_CORRUPT, "expected %" PRIu32 " bindings, found %" PRIu32, wanted,
+                bindings);
+  step->first_binding = function->bindings.count;
+  step->binding_count = wanted;
+  binding_t binding;
+  if (wanted == 0)
+    return KILN_OK;
+  if (kiln_status_t status = load_binding(*from.bindings()->Get(0), &binding))
+    return status;
+  return function->bindings.push(binding) ? KILN_OK : out_of_memory();
+}
+
 kiln_status_t loader_t::load_steps() const {
   if (source.steps()->size() > max_steps)
     return fail(error, KILN_CORRUPT, "expected at most %u steps, found %" PRIu32, max_steps,
@@ -189,13 +271,14 @@ kiln_status_t loader_t::load_steps() const {
   for (const schema::Step *from : *source.steps()) {
     step_t step = {};
     step.name = from->name() ? from->name()->c_str() : "";
+    step.kind = (uint32_t)from->kind();
     kiln_status_t status = KILN_OK;
     if (from->kind() == schema::StepKind_launch)
       status = load_launch(*from, &step, &counter_bytes);
-    else if (from->kind() == schema::StepKind_barrier)
-      counter_bytes = 0;
-    else
+    else if (from->kind() > schema::StepKind_MAX)
       status = fail(error, KILN_CORRUPT, "unknown kind %u", (unsigned)from->kind());
+    else if (from->kind() != schema::StepKind_barrier)
+      status = load_branch(*from, &step);
     if (status)
       return fail_within(error, status, "step %" PRIu32 " (%s)", index, step.name);
     if (!function->steps.push(step))
@@ -203,20 +286,31 @@ kiln_status_t loader_t::load_steps() const {
     if (counter_bytes > function->counter_bytes)
       function->counter_bytes = counter_bytes;
     ++index;
-    if (!step.kernel && !function->intervals.push(index))
+    if (step.kernel)
+      continue;
+    counter_bytes = 0;
+    if (!function->intervals.push(index))
       return out_of_memory();
   }
   return KILN_OK;
 }
 
-kiln_status_t loader_t::collect_scratch_sizes() const {
-  bool *seen = static_cast<bool *>(calloc(function->exprs.exprs.count, sizeof(bool)));
+/* The distinct expressions of scratch, and those of items that computed dims change. */
+kiln_status_t loader_t::collect_exprs() const {
+  bool *seen = static_cast<bool *>(calloc(2 * (size_t)function->exprs.exprs.count, sizeof(bool)));
+  bool *seen_items = seen + function->exprs.exprs.count;
   kiln_status_t status = seen ? KILN_OK : out_of_memory();
+  const auto collect = [&](bool *among, uint32_t id, array_t<uint32_t> *result) {
+    if (!status && !among[id] && !result->push(id))
+      status = out_of_memory();
+    among[id] = true;
+  };
   for (const step_t &step : function->steps) {
-    if (status || !step.kernel || seen[step.scratch])
+    if (status || !step.kernel)
       continue;
-    seen[step.scratch] = true;
-    status = function->scratch_sizes.push(step.scratch) ? KILN_OK : out_of_memory();
+    collect(seen, step.scratch, &function->scratch_sizes);
+    if (!expr_names_only(function->exprs, step.items, function->fixed.data))
+      collect(seen_items, step.items, &function->items);
   }
   free(seen);
   return status;
@@ -228,10 +322,15 @@ kiln_status_t loader_t::check_corners() const {
   int64_t *values = static_cast<int64_t *>(calloc(exprs, sizeof(int64_t)));
   region_t *places = static_cast<region_t *>(calloc(regions, sizeof(region_t)));
   kiln_status_t status = values && places ? KILN_OK : out_of_memory();
+  int64_t *dims =
+      static_cast<int64_t *>(__builtin_alloca((function->dims.count + 1) * sizeof(*dims)));
+  int64_t *given =
+      static_cast<int64_t *>(__builtin_alloca((function->dims.count + 1) * sizeof(*dims)));
   for (int corner = 0; corner < 2 && !status; ++corner) {
-    int64_t dims[max_dims] = {};
-    for (uint32_t i = 0; i < function->dims.count; ++i)
-      dims[i] = corner == 0 ? function->dims[i].min : function->dims[i].max;
+    for (uint32_t i = 0; i < function->free_dims; ++i)
+      given[i] = corner == 0 ? function->dims[i].info.min : function->dims[i].info.max;
+    if (dims_plan(function, given, dims, nullptr)) // such a call would be refused
+      continue;
     status = plan_evaluate(function, dims, values, places, error);
     status = status ? status : plan_bind(function, values, places, nullptr, error);
     if (status)
@@ -251,6 +350,7 @@ kiln_status_t function_load(const kiln_model *model, const schema::Function &sou
   function->name = source.name()->c_str();
   loader_t loader = {model, source, function, error};
   kiln_status_t status = loader.load_dims();
+  status = status ? status : loader.load_requirements();
   status = status ? status : loader.load_values(*source.inputs(), "input", &function->inputs);
   status = status ? status : loader.load_values(*source.outputs(), "output", &function->outputs);
   status = status ? status : loader.load_states();
@@ -260,13 +360,17 @@ kiln_status_t function_load(const kiln_model *model, const schema::Function &sou
                                &function->arena_lower_bound);
   status = status ? status : loader.load_steps();
   expr_table_seal(&function->exprs);
-  status = status ? status : loader.collect_scratch_sizes();
+  status = status ? status : loader.collect_exprs();
   status = status ? status : loader.check_corners();
   return status ? fail_within(error, status, "function %s", function->name) : KILN_OK;
 }
 
 void function_release(kiln_function *function) {
   function->dims.release();
+  function->fixed.release();
+  function->set_dims.release();
+  function->requirements.release();
+  function->items.release();
   function->inputs.release();
   function->outputs.release();
   function->states.release();

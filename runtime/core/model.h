@@ -20,7 +20,8 @@ struct Image;
 } // namespace schema
 
 constexpr uint32_t max_functions = 256;
-constexpr uint32_t max_dims = 32;
+constexpr uint32_t max_dims = 1024;
+constexpr uint32_t max_requirements = 4096;
 constexpr uint32_t max_values = 1024; /* inputs, outputs, states: each */
 constexpr uint32_t max_launch_bindings = 256;
 constexpr uint32_t max_images = 64;
@@ -31,6 +32,17 @@ constexpr uint32_t max_counters = 4096; /* words of one launch */
 struct region_t {
   uint8_t *base;
   uint64_t size;
+};
+
+struct dim_t {
+  kiln_dim_info info;
+  uint32_t value; /* of a derived dim: an expression of dims before it; else no_expr */
+  bool computed;
+};
+
+struct requirement_t {
+  const char *text;
+  uint32_t found, expected; /* expressions of dims that the call fixes */
 };
 
 struct value_t {
@@ -57,10 +69,13 @@ constexpr uint64_t no_counters = UINT64_MAX;
 
 struct step_t {
   const char *name;
-  kiln_kernel_fn kernel;   /* NULL for a barrier */
+  kiln_kernel_fn kernel; /* NULL for all but a launch: barriers and steps that are also barriers */
   uint32_t items, scratch; /* expressions */
   uint32_t first_binding, binding_count;
   uint64_t counters; /* byte offset in the call's counter words, or no_counters */
+  uint32_t kind;     /* schema::StepKind */
+  uint32_t target;   /* of a branch or jump: the step to go on at; at most as many as there are */
+  uint32_t first_dim, dim_count; /* of set_dims: in kiln_function::set_dims */
 };
 
 } // namespace kiln
@@ -68,7 +83,12 @@ struct step_t {
 struct kiln_function {
   const kiln_model *model;
   const char *name;
-  kiln::array_t<kiln_dim_info> dims;
+  kiln::array_t<kiln::dim_t> dims;
+  kiln::array_t<uint8_t> fixed; /* of each dim: known when a call begins */
+  uint32_t free_dims;           /* the first dims, which the caller gives */
+  bool branches;                /* has steps other than launches and barriers */
+  kiln::array_t<uint32_t> set_dims;
+  kiln::array_t<kiln::requirement_t> requirements;
   kiln::array_t<kiln::value_t> inputs, outputs;
   kiln::array_t<kiln::state_t> states;
   kiln::array_t<kiln::step_t> steps;
@@ -76,6 +96,7 @@ struct kiln_function {
       intervals; /* first step of each: of the schedule, and after each barrier */
   kiln::array_t<kiln::binding_t> bindings;
   kiln::array_t<uint32_t> scratch_sizes; /* the distinct expressions of step_t::scratch */
+  kiln::array_t<uint32_t> items;         /* those of step_t::items that depend on computed dims */
   kiln::expr_table_t exprs;
   uint32_t arena_size, arena_lower_bound; /* expressions */
   uint64_t counter_bytes;                 /* of the barrier interval that has most */
@@ -114,7 +135,13 @@ void function_release(kiln_function *function);
 /* ---- Plans: a function's sizes and places for given dims. Errors do not name the function. ----
  */
 
-kiln_status_t dims_check(const kiln_function *function, const int64_t *dims, kiln_error *error);
+/* All dims of a call, from the free ones, as memory is planned for them: those that depend on
+ * computed dims at their largest. Checks bounds and requirements. */
+kiln_status_t dims_plan(const kiln_function *function, const int64_t *free_dims, int64_t *dims,
+                        kiln_error *error);
+
+/* Whether a dim may have a value. */
+kiln_status_t dim_check(const dim_t &dim, int64_t value, kiln_error *error);
 
 uint64_t dtype_bytes(kiln_dtype_t dtype);
 

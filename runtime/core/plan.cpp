@@ -11,34 +11,70 @@
 namespace kiln {
 
 uint64_t dtype_bytes(kiln_dtype_t dtype) {
-  switch (dtype) {
-  case KILN_I64:
-    return 8;
-  case KILN_F32:
-  case KILN_I32:
-    return 4;
-  case KILN_F16:
-  case KILN_BF16:
-    return 2;
-  case KILN_U8:
-  case KILN_I8:
-    return 1;
-  }
-  return 8;
+  static const uint8_t bytes[] = {4, 2, 2, 4, 8, 1, 1, 2, 4, 8, 2, 8, 1, 1, 1, 1, 1, 1, 1};
+  static_assert(sizeof(bytes) == KILN_U4 + 1, "one for each type");
+  return bytes[dtype];
 }
 
-kiln_status_t dims_check(const kiln_function *function, const int64_t *dims, kiln_error *error) {
-  if (function->dims.count != 0 && !dims)
-    return fail(error, KILN_INVALID_ARGUMENT, "expected %" PRIu32 " dims, found NULL",
-                function->dims.count);
-  for (uint32_t i = 0; i < function->dims.count; ++i) {
-    const kiln_dim_info &dim = function->dims[i];
-    if (dims[i] < dim.min || dims[i] > dim.max)
-      return fail(error, KILN_DIM_OUT_OF_BOUNDS,
-                  "dim %s: expected %" PRId64 " to %" PRId64 ", found %" PRId64, dim.name, dim.min,
-                  dim.max, dims[i]);
+kiln_status_t dim_check(const dim_t &dim, int64_t value, kiln_error *error) {
+  if (value >= dim.info.min && value <= dim.info.max)
+    return KILN_OK;
+  return fail(error, KILN_DIM_OUT_OF_BOUNDS,
+              "dim %s: expected %" PRId64 " to %" PRId64 ", found %" PRId64, dim.info.name,
+              dim.info.min, dim.info.max, value);
+}
+
+/* The values that a dim can have in a call, where those of the dims before it are known. */
+static kiln_status_t find_range(const kiln_function *function, uint32_t index, range_t *ranges,
+                                kiln_error *error) {
+  const dim_t &dim = function->dims[index];
+  range_t bounds = {dim.info.min, dim.info.max}, *range = &ranges[index];
+  *range = bounds;
+  if (dim.computed)
+    return KILN_OK;
+  const char *what = expr_range(function->exprs, dim.value, ranges, range);
+  if (!function->fixed[index]) { // known while running, and checked then
+    if (what || range->low < bounds.low)
+      range->low = bounds.low;
+    if (what || range->high > bounds.high)
+      range->high = bounds.high;
+    what = nullptr;
+  }
+  if (what)
+    return fail(error, KILN_DIM_OUT_OF_BOUNDS, "dim %s: %s", dim.info.name, what);
+  return dim_check(dim, range->high, error);
+}
+
+static kiln_status_t check_requirements(const kiln_function *function, const int64_t *dims,
+                                        kiln_error *error) {
+  for (const requirement_t &requirement : function->requirements) {
+    int64_t found, expected;
+    const char *what = expr_evaluate(function->exprs, requirement.found, dims, &found);
+    what = what ? what : expr_evaluate(function->exprs, requirement.expected, dims, &expected);
+    if (what)
+      return fail(error, KILN_INVALID_ARGUMENT, "%s: %s", requirement.text, what);
+    if (found != expected)
+      return fail(error, KILN_INVALID_ARGUMENT, "%s: expected %" PRId64 ", found %" PRId64,
+                  requirement.text, expected, found);
   }
   return KILN_OK;
+}
+
+kiln_status_t dims_plan(const kiln_function *function, const int64_t *free_dims, int64_t *dims,
+                        kiln_error *error) {
+  uint32_t count = function->dims.count, free_count = function->free_dims;
+  if (free_count != 0 && !free_dims)
+    return fail(error, KILN_INVALID_ARGUMENT, "expected %" PRIu32 " dims, found NULL", free_count);
+  range_t *ranges = static_cast<range_t *>(__builtin_alloca((count + 1) * sizeof(range_t)));
+  for (uint32_t i = 0; i < count; ++i) {
+    int64_t given = i < free_count ? free_dims[i] : 0; // read once
+    ranges[i] = {given, given};
+    if (kiln_status_t status = i < free_count ? dim_check(function->dims[i], given, error)
+                                              : find_range(function, i, ranges, error))
+      return status;
+    dims[i] = ranges[i].high;
+  }
+  return check_requirements(function, dims, error);
 }
 
 kiln_status_t value_bytes(const value_t &value, const int64_t *dims, uint64_t *size_bytes,
@@ -74,6 +110,28 @@ kiln_status_t plan_evaluate(const kiln_function *function, const int64_t *dims, 
   return KILN_OK;
 }
 
+/* Bytes that a step other than a launch reads at its binding. */
+static uint64_t bytes_read(const step_t &step) {
+  return step.kernel ? 0 : step.dim_count != 0 ? step.dim_count * sizeof(int64_t) : 1;
+}
+
+static kiln_status_t check_steps(const kiln_function *function, const int64_t *values,
+                                 kiln_error *error) {
+  if (!function->branches)
+    return KILN_OK;
+  for (uint32_t s = 0; s < function->steps.count; ++s) {
+    const step_t &step = function->steps[s];
+    if (step.kernel || step.binding_count == 0)
+      continue;
+    int64_t size = values[function->bindings[step.first_binding].size];
+    if ((uint64_t)size < bytes_read(step))
+      return fail(error, KILN_CORRUPT,
+                  "step %" PRIu32 " (%s): expected a binding of %" PRIu64 " bytes, found %" PRId64,
+                  s, step.name, bytes_read(step), size);
+  }
+  return KILN_OK;
+}
+
 static kiln_status_t fail_binding(const kiln_function *function, uint32_t index, const char *what,
                                   uint64_t offset, uint64_t size, uint64_t limit,
                                   kiln_error *error) {
@@ -106,7 +164,7 @@ kiln_status_t plan_bind(const kiln_function *function, const int64_t *values,
     if (buffers)
       buffers[i] = region.base ? region.base + offset : nullptr;
   }
-  return KILN_OK;
+  return check_steps(function, values, error);
 }
 
 } // namespace kiln

@@ -81,7 +81,10 @@ static bool has_news(const void *context) {
   return state.generation() != seat->seen;
 }
 
-uint32_t pool_barrier(kiln_pool *pool, uint32_t worker, bool last) {
+uint32_t pool_barrier(kiln_pool *pool, uint32_t worker, bool last, bool *moved) {
+  bool ignored;
+  moved = moved ? moved : &ignored;
+  *moved = pool->workers == 1;
   if (pool->workers == 1)
     return last || pool->stop_request.load(std::memory_order_relaxed) ? pool_out : ++pool->alone;
   seat_t *seat = &pool->seats[worker];
@@ -96,6 +99,7 @@ uint32_t pool_barrier(kiln_pool *pool, uint32_t worker, bool last) {
       if (change_state(pool, &state, next)) {
         bell_ring(&pool->bell);
         state = {next};
+        *moved = true;
       }
     } else if (patient) {
       state = spin(pool, generation, pool->barrier_spin_ns);

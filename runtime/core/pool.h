@@ -62,8 +62,9 @@ void pool_run(kiln_pool *pool, job_fn job, void *context);
 
 /* Ends the worker's part of an interval: waits until all who take part have, then returns the next
  * interval, or pool_out when the worker has to return from the job. `last`: the interval is the
- * job's last. */
-uint32_t pool_barrier(kiln_pool *pool, uint32_t worker, bool last);
+ * job's last. `moved` (may be NULL): whether this worker is the one that moved the job on: exactly
+ * one is, for each interval but the first. */
+uint32_t pool_barrier(kiln_pool *pool, uint32_t worker, bool last, bool *moved = nullptr);
 
 /* Called by a worker in an interval: it is to be the job's last. */
 void pool_stop(kiln_pool *pool);

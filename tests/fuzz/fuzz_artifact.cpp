@@ -43,6 +43,13 @@ void prepareCall(const kiln_function_t *function, const std::vector<int64_t> &di
         (void)bytes[size - 1];
       }
     }
+  // Dims that are computed stay below those that the memory was planned for.
+  std::vector<int64_t> planned(prepared.dims, prepared.dims + function->dims.count);
+  for (const kiln::step_t &step : function->steps)
+    if (step.dim_count != 0 && kiln::call_set_dims(&prepared, step, &error) == KILN_OK)
+      for (size_t d = 0; d < planned.size(); ++d)
+        if (prepared.dims[d] > planned[d])
+          __builtin_trap();
 }
 
 void ask(const kiln_model_t *model) {

@@ -1,7 +1,7 @@
 // Writes the seed corpus of fuzz_artifact into a folder: the toy model as it is, with packed
-// relocations, and the smallest program there is.
+// relocations, the smallest program there is, a loop, and dims that are computed.
 
-#include "ToyCall.h"
+#include "ToySchedules.h"
 
 #include <cstdio>
 
@@ -23,6 +23,8 @@ int main(int argc, char **argv) {
   empty.program.functions.clear();
   bool written = write(folder + "toy.kiln", Toy(imagePath()).artifact()) &&
                  write(folder + "toy_relr.kiln", Toy(imagePath("kernels_relr.so")).artifact()) &&
-                 write(folder + "empty.kiln", empty.artifact());
+                 write(folder + "empty.kiln", empty.artifact()) &&
+                 write(folder + "loop.kiln", LoopSchedule(imagePath()).artifact()) &&
+                 write(folder + "computed_dims.kiln", KeepSchedule(imagePath()).artifact());
   return written ? 0 : 1;
 }

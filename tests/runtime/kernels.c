@@ -77,3 +77,49 @@ void accumulate(const kiln_kernel_args *args) {
     state[i] += scratch[i % 16];
   }
 }
+
+/* ---- For schedules with branches: the first dim is n ---- */
+
+/* out[n]: adds 1 */
+void bump(const kiln_kernel_args *args) {
+  int32_t *out = args->buffers[0];
+  for (int64_t i = args->begin; i < args->end; ++i)
+    out[i] += 1;
+}
+
+/* count[1], limit[1], go[1]; 1 item: counts, and says whether to go on */
+void tick(const kiln_kernel_args *args) {
+  int64_t *count = args->buffers[0];
+  const int64_t *limit = args->buffers[1];
+  uint8_t *go = args->buffers[2];
+  *count += 1;
+  *go = *count < *limit;
+}
+
+/* x[n], count[1]; 1 item: how many elements are above 0 */
+void count_positive(const kiln_kernel_args *args) {
+  const float *x = args->buffers[0];
+  int64_t *count = args->buffers[1];
+  *count = 0;
+  for (int64_t i = 0; i < args->dims[0]; ++i)
+    *count += x[i] > 0;
+}
+
+/* x[n], out[n]; 1 item: those elements, in order */
+void keep_positive(const kiln_kernel_args *args) {
+  const float *x = args->buffers[0];
+  float *out = args->buffers[1];
+  for (int64_t i = 0, kept = 0; i < args->dims[0]; ++i)
+    if (x[i] > 0)
+      out[kept++] = x[i];
+}
+
+/* x[c], out[2c]: each element and its negative */
+void mirror(const kiln_kernel_args *args) {
+  const float *x = args->buffers[0];
+  float *out = args->buffers[1];
+  for (int64_t i = args->begin; i < args->end; ++i) {
+    out[2 * i] = x[i];
+    out[2 * i + 1] = -x[i];
+  }
+}

@@ -37,7 +37,7 @@ static void readOperatorSets(onnx::ModelProto &proto, OnnxModel &model, OnnxRead
   readOpsets(proto.opset_import(), "model", model.opsets, reading);
   if (!model.opsets.empty())
     return;
-  if (model.irVersion < 3)
+  if (model.irVersion == 1 || model.irVersion == 2)
     model.opsets[""] = 1; // there was only one
   else
     reading.fail("model", "expected the versions of operator sets, found none");

@@ -1,29 +1,14 @@
-// Writes NumPy .npy files (format 1.0: numpy.lib.format): magic, header length, a Python dict
-// padded so that the data starts at a multiple of 64 bytes.
+// Writes NumPy .npy files as their rows come.
 #include "compiler/tools/kiln/NpyFile.h"
+#include "compiler/values/NpyFormat.h"
 
 using namespace kiln;
 
 NpyFile::NpyFile(std::string name, uint64_t rows, uint64_t columns)
     : path(std::move(name)), file(std::fopen((path + ".partial").c_str(), "wb")), good(file) {
-  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +
-                       std::to_string(rows) + ", " + std::to_string(columns) + "), }";
-  constexpr size_t prefix = 10;
-  while ((prefix + header.size() + 1) % 64)
-    header += ' ';
-  header += '\n';
-  const unsigned char magic[prefix] = {0x93,
-                                       'N',
-                                       'U',
-                                       'M',
-                                       'P',
-                                       'Y',
-                                       1,
-                                       0,
-                                       (unsigned char)(header.size() & 255),
-                                       (unsigned char)(header.size() >> 8)};
-  good = good && std::fwrite(magic, 1, prefix, file) == prefix &&
-         std::fwrite(header.data(), 1, header.size(), file) == header.size();
+  std::string header =
+      llvm::cantFail(makeNpyHeader(OnnxType::Float, {int64_t(rows), int64_t(columns)}));
+  good = good && std::fwrite(header.data(), 1, header.size(), file) == header.size();
 }
 
 NpyFile::~NpyFile() {

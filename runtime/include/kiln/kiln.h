@@ -84,6 +84,18 @@ typedef enum kiln_dtype_t {
   KILN_I64 = 4,
   KILN_U8 = 5,
   KILN_I8 = 6,
+  KILN_U16 = 7,
+  KILN_U32 = 8,
+  KILN_U64 = 9,
+  KILN_I16 = 10,
+  KILN_F64 = 11,
+  KILN_BOOL = 12, /* a byte, 0 or 1 */
+  KILN_F8E4M3FN = 13,
+  KILN_F8E4M3FNUZ = 14,
+  KILN_F8E5M2 = 15,
+  KILN_F8E5M2FNUZ = 16,
+  KILN_I4 = 17, /* a byte each, -8 to 7 */
+  KILN_U4 = 18, /* a byte each, 0 to 15 */
 } kiln_dtype_t;
 
 #define KILN_MAX_RANK 8
@@ -108,7 +120,19 @@ const kiln_function_t *kiln_model_function(const kiln_model_t *model,
                                            const char *name); /* or NULL */
 
 const char *kiln_function_name(const kiln_function_t *function);
+
+/* Dims that the caller gives: the free ones. They come first among all dims of the function;
+ * behind them are those that follow from others, and those that the function computes itself.
+ * `kiln_function_dim` tells about all, and so do the shapes of inputs and outputs. */
 size_t kiln_function_dim_count(const kiln_function_t *function);
+size_t kiln_function_all_dim_count(const kiln_function_t *function);
+/* All dims of a call with these free ones (kiln_function_dim_count values in,
+ * kiln_function_all_dim_count out): of computed dims, and of those that depend on them, the largest
+ * value that they can have. Sizes of inputs are exact with them; outputs need as much room. What
+ * the call found instead is in kiln_call_t::dims_after. Fails as kiln_call does where a dim is out
+ * of bounds, or two dims differ that the model needs equal. */
+kiln_status_t kiln_function_all_dims(const kiln_function_t *function, const int64_t *dims,
+                                     int64_t *all_dims, kiln_error *error);
 size_t kiln_function_input_count(const kiln_function_t *function);
 size_t kiln_function_output_count(const kiln_function_t *function);
 size_t kiln_function_state_count(const kiln_function_t *function);
@@ -118,8 +142,8 @@ kiln_status_t kiln_function_input(const kiln_function_t *function, size_t index,
 kiln_status_t kiln_function_output(const kiln_function_t *function, size_t index,
                                    kiln_value_info *info);
 
-/* Bytes the caller must provide for a call with these dims (one value per dim). State sizes must be
- * asked with the same values of the dims they depend on as the calls will use. */
+/* Bytes the caller must provide for a call with these dims (one value per free dim). State sizes
+ * must be asked with the same values of the dims they depend on as the calls will use. */
 typedef struct kiln_memory_needs {
   uint64_t arena_bytes;             /* planned activations */
   uint64_t arena_lower_bound_bytes; /* the largest sum of buffers live at once, for reports */
@@ -152,7 +176,9 @@ typedef struct kiln_buffer {
   uint64_t size_bytes;
 } kiln_buffer;
 
-/* Called by the first worker between steps; a non-zero result cancels the call. */
+/* Called by the first worker between steps; a non-zero result cancels the call. `steps_done` is the
+ * place in the schedule, and goes back where it has a loop. A function whose loop never ends can
+ * only be stopped by this. */
 typedef int (*kiln_progress_fn)(void *user, uint32_t steps_done, uint32_t steps_total);
 
 /* Nanoseconds each launch took on the first worker, barrier wait included, when profiling. */
@@ -162,7 +188,7 @@ typedef struct kiln_profile {
 } kiln_profile;
 
 typedef struct kiln_call_t {
-  const int64_t *dims;        /* kiln_function_dim_count values */
+  const int64_t *dims;        /* kiln_function_dim_count values: the free dims */
   const kiln_buffer *inputs;  /* kiln_function_input_count */
   const kiln_buffer *outputs; /* kiln_function_output_count */
   const kiln_buffer *states;  /* kiln_function_state_count */
@@ -170,17 +196,21 @@ typedef struct kiln_call_t {
   kiln_progress_fn progress; /* may be NULL */
   void *progress_user;
   kiln_profile *profile; /* may be NULL */
+  /* NULL, or kiln_function_all_dim_count values to be filled in: all dims as they are at the end.
+   * An output is dense with these extents, from the beginning of its buffer. */
+  int64_t *dims_after;
 } kiln_call_t;
 
-/* Checks dims, buffer sizes and index inputs, then runs the function. After KILN_CANCELLED outputs
- * and states hold unspecified values. */
+/* Checks dims, buffer sizes and index inputs, then runs the function. KILN_DIM_OUT_OF_BOUNDS may
+ * also come while it runs: the function computed a dim that is outside its bounds. After that, and
+ * after KILN_CANCELLED, outputs and states hold unspecified values. */
 kiln_status_t kiln_call(kiln_pool_t *pool, const kiln_function_t *function, const kiln_call_t *call,
                         kiln_error *error);
 
 /* For profiles and inspection. */
 size_t kiln_function_step_count(const kiln_function_t *function);
 const char *kiln_function_step_name(const kiln_function_t *function,
-                                    size_t step); /* "" for a barrier */
+                                    size_t step); /* "" for all but a launch */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
