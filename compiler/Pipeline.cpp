@@ -13,6 +13,7 @@
 #include "compiler/import/ImportModel.h"
 #include "compiler/import/ModelFolder.h"
 #include "compiler/import/gguf/GgufFile.h"
+#include "compiler/import/onnx/ImportOnnx.h"
 #include "compiler/tokenizer/Tokenizer.h"
 #include "ir/Exec/ExecDialect.h"
 #include "mlir/IR/AsmState.h"
@@ -71,8 +72,11 @@ public:
   }
 
   llvm::Error run();
+  llvm::Error runOnnx(std::unique_ptr<OnnxModel> model);
 
 private:
+  llvm::Error checkOptions();
+  llvm::Error generateImages(std::vector<KernelImage> &images);
   llvm::Error findTargets();
   llvm::Error findLauncher();
   llvm::Error checkRunsAlone(bool hasTokenizer);
@@ -181,10 +185,78 @@ compileTokenizerOf(const ModelPlace &place) {
   return std::optional(std::move(*bytes));
 }
 
-llvm::Error Compilation::run() {
+llvm::Error Compilation::checkOptions() {
   static const char *const known[] = {"auto", "none", "q8", "q4"};
   if (!llvm::is_contained(known, options.quant))
     return llvm::createStringError("--quant " + options.quant + ": known are auto, none, q8, q4");
+  if (llvm::Error error = findTargets())
+    return error;
+  if (options.emit == Emit::Executable)
+    if (llvm::Error error = findLauncher())
+      return error;
+  llvm::StringRef folder = llvm::sys::path::parent_path(options.output);
+  if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
+    return llvm::createStringError(options.output + ": there is no folder " + folder);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::generateImages(std::vector<KernelImage> &images) {
+  CodegenOptions codegen;
+  codegen.onlyKernel = options.onlyKernel;
+  for (const Target *target : targets) {
+    stage("codegen " + target->name, double(images.size()) / double(targets.size()));
+    Target chosen = *target;
+    chosen.fineActivations = options.activations == "fine";
+    auto image = generateCode(*module, chosen, codegen);
+    if (!image)
+      return image.takeError();
+    images.push_back(std::move(*image));
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::runOnnx(std::unique_ptr<OnnxModel> model) {
+  if (llvm::Error error = checkOptions())
+    return error;
+  if (options.emit == Emit::Executable)
+    return llvm::createStringError(options.model + ": --emit executable is for language models");
+  stage("import");
+  std::string folder = model->folder;
+  auto imported = importOnnx(std::move(model), options.dims, context);
+  if (!imported)
+    return imported.takeError();
+  module = std::move(imported->module);
+  chooseQuantization();
+  if (options.quant == "auto")
+    report.quant = "none"; // what a model computes is what it was exported to compute
+  stage("passes");
+  if (llvm::Error error = runGraphPasses())
+    return error;
+  std::vector<KernelImage> images;
+  if (llvm::Error error = generateImages(images))
+    return error;
+  stage("weights");
+  WriteOptions write;
+  write.threads = options.threads;
+  write.scales = options.plainScales ? ScaleChoice::AbsMax : ScaleChoice::Search;
+  write.memory = &imported->sources;
+  write.progress = [&](uint64_t done, uint64_t total, llvm::StringRef) {
+    stage("weights", total ? double(done) / double(total) : 1);
+  };
+  return writeArtifact(*module, folder, images, std::nullopt, options.output, write,
+                       report.written);
+}
+
+llvm::Error Compilation::run() {
+  if (llvm::StringRef(options.model).ends_with(".onnx")) {
+    stage("read");
+    auto model = readOnnxModel(options.model);
+    if (!model)
+      return model.takeError();
+    return runOnnx(std::move(*model));
+  }
+  if (!options.dims.empty())
+    return llvm::createStringError("--dim is for ONNX models; " + options.model + " is none");
   auto cache = llvm::StringSwitch<std::optional<CacheElement>>(options.kvCache)
                    .Case("auto", options.quant == "none" ? CacheElement::F32 : CacheElement::F16)
                    .Case("f32", CacheElement::F32)
@@ -194,14 +266,8 @@ llvm::Error Compilation::run() {
   if (!cache)
     return llvm::createStringError("--kv-cache " + options.kvCache +
                                    ": known are auto, f32, f16, q8");
-  if (llvm::Error error = findTargets())
+  if (llvm::Error error = checkOptions())
     return error;
-  if (options.emit == Emit::Executable)
-    if (llvm::Error error = findLauncher())
-      return error;
-  llvm::StringRef folder = llvm::sys::path::parent_path(options.output);
-  if (!folder.empty() && !llvm::sys::fs::is_directory(folder))
-    return llvm::createStringError(options.output + ": there is no folder " + folder);
 
   stage("import");
   Problems missing;
@@ -230,17 +296,8 @@ llvm::Error Compilation::run() {
     return error;
 
   std::vector<KernelImage> images;
-  CodegenOptions codegen;
-  codegen.onlyKernel = options.onlyKernel;
-  for (const Target *target : targets) {
-    stage("codegen " + target->name, double(images.size()) / double(targets.size()));
-    Target chosen = *target;
-    chosen.fineActivations = options.activations == "fine";
-    auto image = generateCode(*module, chosen, codegen);
-    if (!image)
-      return image.takeError();
-    images.push_back(std::move(*image));
-  }
+  if (llvm::Error error = generateImages(images))
+    return error;
 
   stage("weights");
   WriteOptions write;
@@ -261,4 +318,9 @@ llvm::Error Compilation::run() {
 
 llvm::Error kiln::compileModel(const CompileOptions &options, CompileReport &report) {
   return Compilation(options, report).run();
+}
+
+llvm::Error kiln::compileOnnxModel(std::unique_ptr<OnnxModel> model, const CompileOptions &options,
+                                   CompileReport &report) {
+  return Compilation(options, report).runOnnx(std::move(model));
 }

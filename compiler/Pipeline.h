@@ -3,6 +3,7 @@
 #define KILN_COMPILER_PIPELINE_H
 
 #include "compiler/artifact/ArtifactWriter.h"
+#include "compiler/import/DimBounds.h"
 #include "llvm/Support/Error.h"
 #include <functional>
 #include <string>
@@ -10,11 +11,13 @@
 
 namespace kiln {
 
+struct OnnxModel;
+
 /// What the file is: an artifact for the runtime, or a program with the artifact inside.
 enum class Emit { Artifact, Executable };
 
 struct CompileOptions {
-  std::string model;  // a Hugging Face folder
+  std::string model;  // a Hugging Face folder, a GGUF or an ONNX file
   std::string output; // the artifact to write
   Emit emit = Emit::Artifact;
   std::string launcherFolder; // where the programs are that executables begin with
@@ -29,6 +32,7 @@ struct CompileOptions {
   /// How activations are rounded before they meet quantized weights at decode: "fast" (8 bits in
   /// groups of 32) or "fine" (15 bits).
   std::string activations = "fast";
+  std::vector<DimBounds> dims;        // of an ONNX model: bounds of its dims by their names
   std::vector<std::string> overrides; // "glob=format": the format of matching weights
   int64_t contextLength = 0;          // 0: the model's own
   int64_t maxTokens = 512;            // of one call
@@ -47,6 +51,10 @@ struct CompileReport {
   uint64_t parameters = 0;
   std::vector<std::string> warnings;
 };
+
+/// Compiles an ONNX model that has been read; `options.model` is for messages. As compileModel.
+llvm::Error compileOnnxModel(std::unique_ptr<OnnxModel> model, const CompileOptions &options,
+                             CompileReport &report);
 
 /// Compiles the model. On failure no output file is left and an older one is untouched; the error's
 /// text names what is wrong with the model, all of it at once.

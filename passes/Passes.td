@@ -19,6 +19,16 @@ def FoldConstants : Pass<"fold-constants", "::kiln::graph::FuncOp"> {
                         "Largest constant to create, in bytes">];
 }
 
+def CancelTransposes : Pass<"cancel-transposes", "::kiln::graph::FuncOp"> {
+  let summary = "Moves transposes of arrays down until they meet their inverse";
+  let description = [{
+    Does: swaps transposes with ops that do not care about the order of dims; joins those that meet.
+    Requires: a `graph.func`.
+    Guarantees: no transpose follows a transpose, no reshape a reshape; results keep their types.
+    Example: tests/passes/cancel-transposes.mlir
+  }];
+}
+
 def FuseHorizontalMatmuls : Pass<"fuse-horizontal-matmuls", "::mlir::ModuleOp"> {
   let summary = "Merges matmuls of one input into one matmul over a concatenated weight";
   let description = [{

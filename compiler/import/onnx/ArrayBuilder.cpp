@@ -61,8 +61,8 @@ AffineExpr ArrayBuilder::addDim(StringRef wanted, int64_t min, int64_t max, Affi
     b.setInsertionPointAfter(lastDim);
   else
     b.setInsertionPointToStart(module.getBody());
-  lastDim = graph::DimOp::create(b, location, name, b.getI64IntegerAttr(min),
-                                 b.getI64IntegerAttr(max), value, computed);
+  lastDim = graph::DimOp::create(b, location, StringRef(name), uint64_t(min), uint64_t(max), value,
+                                 computed);
   AffineExpr symbol = getAffineSymbolExpr(dims.size(), b.getContext());
   dims.push_back({name, min, max});
   names[symbol] = FlatSymbolRefAttr::get(b.getContext(), name);
@@ -114,7 +114,7 @@ std::pair<int64_t, int64_t> ArrayBuilder::boundsOf(AffineExpr expr) const {
     return {constant.getValue(), constant.getValue()};
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
     return {dims[symbol.getPosition()].min, dims[symbol.getPosition()].max};
-  auto binary = cast<AffineBinaryOpExpr>(expr);
+  auto binary = llvm::cast<AffineBinaryOpExpr>(expr);
   auto [low, high] = boundsOf(binary.getLHS());
   auto [least, most] = boundsOf(binary.getRHS());
   auto corners = [&](auto apply) {
@@ -304,7 +304,7 @@ Array ArrayBuilder::fromTensor(const ConstantTensor &tensor) {
   array.element = elementTypeOf(tensor->type, b.getContext());
   if (!array.element)
     return fail(llvm::formatv("tensor {0}: elements of type {1} are not supported", tensor->name,
-                              nameOf(tensor->type)));
+                              kiln::nameOf(tensor->type)));
   array.shape = numbers(tensor->dims);
   array.constant = tensor;
   if (tensor->elements > kMaxKnown)
@@ -366,7 +366,7 @@ std::optional<std::vector<double>> ArrayBuilder::valuesOf(const Array &array) co
   std::vector<double> values;
   if (array.contents) {
     for (AffineExpr value : array.contents->integers)
-      values.push_back(double(cast<AffineConstantExpr>(value).getValue()));
+      values.push_back(double(llvm::cast<AffineConstantExpr>(value).getValue()));
     llvm::append_range(values, array.contents->reals);
     return values;
   }
@@ -395,8 +395,8 @@ std::optional<SmallVector<int64_t>> ArrayBuilder::integersOf(const Array &array)
   const SmallVector<AffineExpr> *expressions = expressionsOf(array);
   if (!expressions || !isConstant(array) || !holdsIntegers(array.element))
     return std::nullopt;
-  return llvm::map_to_vector(*expressions,
-                             [](AffineExpr e) { return cast<AffineConstantExpr>(e).getValue(); });
+  return llvm::map_to_vector(
+      *expressions, [](AffineExpr e) { return llvm::cast<AffineConstantExpr>(e).getValue(); });
 }
 
 // ---- Values -----------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ Value ArrayBuilder::useWeight(const OnnxTensor &tensor, RankedTensorType type, b
     StringRef dtype = tensor.type == OnnxType::Float16    ? "f16"
                       : tensor.type == OnnxType::BFloat16 ? "bf16"
                       : tensor.type == OnnxType::Float    ? "f32"
-                                                          : nameOf(tensor.type);
+                                                          : kiln::nameOf(tensor.type);
     auto source = graph::SourceAttr::get(b.getContext(), file, tensor.name, int64_t(offset), dtype,
                                          tensor.dims);
     SmallVector<Attribute> transforms;
@@ -443,7 +443,7 @@ Value ArrayBuilder::weightOf(const Array &matrix, bool transpose) {
   if (!isFloat || !matrix.element.isF32())
     return {};
   kept.push_back(tensor);
-  SmallVector<int64_t> shape(tensor->dims);
+  SmallVector<int64_t> shape(tensor->dims.begin(), tensor->dims.end());
   if (transpose)
     std::swap(shape[0], shape[1]);
   return useWeight(*tensor, RankedTensorType::get(shape, b.getF32Type()), transpose, "f32");
@@ -461,12 +461,12 @@ static std::vector<uint8_t> bytesOf(const Contents &contents, Type element) {
   auto floatBits = [&](double value) {
     APFloat exact(value);
     bool lossy;
-    exact.convert(cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
+    exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
                   &lossy);
     return exact.bitcastToAPInt().getZExtValue();
   };
   for (AffineExpr value : contents.integers) {
-    int64_t number = cast<AffineConstantExpr>(value).getValue();
+    int64_t number = llvm::cast<AffineConstantExpr>(value).getValue();
     add(isa<FloatType>(element) ? floatBits(double(number)) : uint64_t(number));
   }
   for (double value : contents.reals)

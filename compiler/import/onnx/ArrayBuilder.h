@@ -7,6 +7,7 @@
 #define KILN_COMPILER_IMPORT_ONNX_ARRAYBUILDER_H
 
 #include "compiler/artifact/SourceFiles.h"
+#include "compiler/import/DimBounds.h"
 #include "compiler/import/onnx/OnnxModel.h"
 #include "ir/Graph/Operators.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -50,12 +51,6 @@ struct Array {
   int64_t count() const;
   bool isFloat() const { return llvm::isa<mlir::FloatType>(element); }
   explicit operator bool() const { return element || isList; }
-};
-
-/// Bounds of a dim that the caller of the model gives.
-struct DimBounds {
-  std::string name;
-  int64_t min, max;
 };
 
 class ArrayBuilder {

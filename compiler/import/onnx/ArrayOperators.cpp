@@ -239,7 +239,8 @@ static double rounded(double value, Type element) {
     return value;
   APFloat exact(value);
   bool lossy;
-  exact.convert(cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven, &lossy);
+  exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                &lossy);
   exact.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
   return exact.convertToDouble();
 }
@@ -473,7 +474,7 @@ Array ArrayBuilder::sliceAt(const Array &x, ArrayRef<AffineExpr> starts, ArrayRe
     return {};
   if (llvm::all_of(starts, llvm::IsaPred<AffineConstantExpr>)) {
     SmallVector<int64_t> fixed = llvm::map_to_vector(
-        starts, [](AffineExpr e) { return cast<AffineConstantExpr>(e).getValue(); });
+        starts, [](AffineExpr e) { return llvm::cast<AffineConstantExpr>(e).getValue(); });
     return slice(x, fixed, sizes, steps);
   }
   SmallVector<int64_t> ones(starts.size(), 1);

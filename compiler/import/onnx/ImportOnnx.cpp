@@ -168,7 +168,8 @@ llvm::Expected<ImportedOnnx> kiln::importOnnx(std::unique_ptr<OnnxModel> model,
                                               ArrayRef<DimBounds> bounds, MLIRContext &context) {
   ImportedOnnx result;
   result.model = std::move(model);
-  if (llvm::Error error = OnnxImport(result, bounds, context).run())
-    return std::move(error);
+  llvm::Error error = OnnxImport(result, bounds, context).run();
+  if (error)
+    return error;
   return result;
 }

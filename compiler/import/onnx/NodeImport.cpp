@@ -116,7 +116,7 @@ std::string NodeImport::text(StringRef name, StringRef otherwise) const {
 SmallVector<int64_t> NodeImport::integers(StringRef name, ArrayRef<int64_t> otherwise) const {
   const OnnxAttribute *found = attribute(name);
   if (found && found->kind == OnnxAttribute::Ints)
-    return SmallVector<int64_t>(found->ints);
+    return SmallVector<int64_t>(found->ints.begin(), found->ints.end());
   return SmallVector<int64_t>(otherwise);
 }
 
@@ -234,7 +234,7 @@ static int64_t versionOf(const OnnxModel &model, StringRef domain) {
 }
 
 void GraphImport::run() {
-  for (const ConstantTensor &tensor : graph.initializerOrder)
+  for (const auto &tensor : graph.initializerOrder)
     values[tensor->name] = a.fromTensor(tensor);
   Location before = a.location;
   for (const OnnxNode &node : graph.nodes) {
