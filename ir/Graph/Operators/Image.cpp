@@ -34,12 +34,11 @@ static LogicalResult verifyWindow(ComputeOp op, RankedTensorType x, RankedTensor
     if (x.isDynamicDim(i + 1) || result.isDynamicDim(i + 1))
       continue;
     int64_t padded = 0, reach = 0, room = 0;
-    bool overflow = llvm::MulOverflow(intsParam(op, "kernel")[i] - 1, intsParam(op, "dilations")[i],
-                                      reach) ||
-                    llvm::AddOverflow(intsParam(op, "pads_begin")[i], intsParam(op, "pads_end")[i],
-                                      padded) ||
-                    llvm::AddOverflow(padded, x.getDimSize(i + 1), padded) ||
-                    llvm::SubOverflow(padded, reach + 1, room);
+    bool overflow =
+        llvm::MulOverflow(intsParam(op, "kernel")[i] - 1, intsParam(op, "dilations")[i], reach) ||
+        llvm::AddOverflow(intsParam(op, "pads_begin")[i], intsParam(op, "pads_end")[i], padded) ||
+        llvm::AddOverflow(padded, x.getDimSize(i + 1), padded) ||
+        llvm::SubOverflow(padded, reach + 1, room);
     int64_t expected = room < 0 ? 0 : room / intsParam(op, "strides")[i] + 1;
     if (overflow || result.getDimSize(i + 1) != expected)
       return op.emitOpError() << "expected " << expected << " positions along spatial dim " << i
@@ -73,7 +72,8 @@ static LogicalResult verifyConvolution(ComputeOp op) {
       return op.emitOpError() << "its window is too large";
   if (llvm::MulOverflow(taps, channels / groups.getInt(), depth) || w.getRank() != 2 ||
       w.getDimSize(0) != outputs || w.getDimSize(1) != depth)
-    return op.emitOpError() << "expected a weight of " << outputs << "x" << depth << ", found " << w;
+    return op.emitOpError() << "expected a weight of " << outputs << "x" << depth << ", found "
+                            << w;
   if (operands == 3)
     if (RankedTensorType bias = tensorOf(op.getOperand(2));
         bias.getRank() != 1 || bias.getDimSize(0) != outputs)
@@ -108,8 +108,8 @@ static Value convolve(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indi
       Value at = e.sub(e.add(from, e.mul(tap[i], e.index(intsParam(op, "dilations")[i]))),
                        e.index(intsParam(op, "pads_begin")[i]));
       // As an unsigned number, what lies before the image lies far behind it.
-      Value here = arith::CmpIOp::create(e.b, arith::CmpIPredicate::ult, at,
-                                         e.extent(x, unsigned(i) + 1));
+      Value here =
+          arith::CmpIOp::create(e.b, arith::CmpIPredicate::ult, at, e.extent(x, unsigned(i) + 1));
       inside = inside ? e.all(inside, here) : here;
       number = number ? e.add(e.mul(number, counts[i]), tap[i]) : tap[i];
       place.push_back(at);
@@ -138,7 +138,8 @@ static Value convolve(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indi
 
 ArrayRef<Operator> graph::imageOperators() {
   static const Operator table[] = {
-      {"conv", Cost::Many, convolve, nullptr, nullptr, nullptr, false, verifyConvolution},
+      {"conv", Cost::Many, nullptr, convolve, nullptr, nullptr, nullptr, false, false,
+       verifyConvolution},
   };
   return table;
 }
