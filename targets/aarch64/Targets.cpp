@@ -4,6 +4,7 @@
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
 #include "codegen/array/ArrayKernel.h"
+#include "codegen/conv/Convolution.h"
 #include "codegen/reference/Reference.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -78,9 +79,15 @@ static constexpr KernelEmitter contractionFma = contractionEmitter<fmaDot>("cont
 
 static llvm::ArrayRef<const KernelEmitter *> kernelList() {
   // Best first, the reference last.
-  static const KernelEmitter *const kernels[] = {
-      &attentionEmitter(), &contractionSdot, &contractionFma,    &expertsContractionEmitter(),
-      &loopsEmitter(),     &arrayEmitter(),  &referenceEmitter()};
+  static const KernelEmitter *const kernels[] = {&attentionEmitter(),
+                                                 &contractionSdot,
+                                                 &contractionFma,
+                                                 &expertsContractionEmitter(),
+                                                 &depthwiseConvolutionEmitter(),
+                                                 &directConvolutionEmitter(),
+                                                 &loopsEmitter(),
+                                                 &arrayEmitter(),
+                                                 &referenceEmitter()};
   return kernels;
 }
 

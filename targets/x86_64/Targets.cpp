@@ -4,6 +4,7 @@
 #include "codegen/Contraction.h"
 #include "codegen/Target.h"
 #include "codegen/array/ArrayKernel.h"
+#include "codegen/conv/Convolution.h"
 #include "codegen/reference/Reference.h"
 #include "targets/x86_64/AmxTiles.h"
 #include "targets/x86_64/IntegerDots.h"
@@ -26,6 +27,8 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &contractionMadd,
                                                  &contractionFma,
                                                  &expertsContractionEmitter(),
+                                                 &depthwiseConvolutionEmitter(),
+                                                 &directConvolutionEmitter(),
                                                  &loopsEmitter(),
                                                  &arrayEmitter(),
                                                  &referenceEmitter()};

@@ -25,6 +25,7 @@ static Target hostWith(const KernelEmitter *const &emitter) {
   target.triple = llvm::sys::getDefaultTargetTriple();
   target.cpu = llvm::sys::getHostCPUName().str();
   target.vectorBits = 256;
+  target.vectorRegisters = 16;
   target.rowTiles = {1};
   target.rowBlock = 1;
   target.kernels = emitter;

@@ -1,0 +1,95 @@
+// A tile of rows times a few panels: for each element of depth a panel's 16 weights are loaded once
+// and multiplied with the rows' elements, repeated in all lanes. With a dozen rows and two panels
+// the units for multiplication never wait: neither for loads, of which two a cycle are possible,
+// nor for sums, whose chains are as many as there are rows times panels.
+#include "codegen/FloatTile.h"
+#include "codegen/EmitSupport.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+static constexpr int64_t lanes = PanelLayout::kPanelRows;
+
+static int64_t registersOfPanel(const Target &target) {
+  return std::max<int64_t>(1, lanes * 32 / target.vectorBits);
+}
+
+int64_t kiln::registersOf(TileSize tile, const Target &target) {
+  int64_t weights = tile.panels * registersOfPanel(target);
+  return tile.rows * weights + weights + (weights > 1 ? 1 : 0);
+}
+
+TileSize kiln::chooseTile(int64_t rows, int64_t panels, const Target &target) {
+  constexpr int64_t mostRows = 14, mostPanels = 6;
+  TileSize best;
+  double least = 0;
+  int64_t parts = registersOfPanel(target);
+  for (int64_t p = 1; p <= std::min(panels, mostPanels); ++p)
+    for (int64_t r = 1; r <= std::min(rows, mostRows); ++r) {
+      if (registersOf({r, p}, target) > target.vectorRegisters && (r > 1 || p > 1))
+        continue;
+      // Cycles for one element of depth: products and loads go two at a time, and a sum waits four
+      // cycles for the one before it. A little for the loop.
+      double products = double(r * p * parts) / 2, loads = double(r + p * parts) / 2;
+      double cycles = std::max({products, loads, 4.0}) + 0.25;
+      double tiles = double(llvm::divideCeil(rows, r)) * double(llvm::divideCeil(panels, p));
+      // Tiles are as even as can be, so that a part of one costs that part.
+      double even = double(rows * panels) / double(r * p);
+      double cost = cycles * (0.7 * even + 0.3 * tiles);
+      if (!best.rows || cost < least) {
+        best = {r, p};
+        least = cost;
+      }
+    }
+  return best;
+}
+
+std::optional<std::string> kiln::refuseFloatTile(const Format &format) {
+  if (format.id == FormatId::F32 || format.id == FormatId::F16)
+    return std::nullopt;
+  return ("weights are " + format.name + ", not f32 or f16").str();
+}
+
+static Value loadPanel(ImplicitLocOpBuilder &b, FormatId format, Value panel, Value k, int64_t i) {
+  VectorType f32Type = vectorOf(lanes, b.getF32Type());
+  if (format == FormatId::F32)
+    return load(b, f32Type, address(b, panel, k, lanes * 4, i * lanes * 4), lanes * 4);
+  Value half = load(b, vectorOf(lanes, b.getF16Type()),
+                    address(b, panel, k, lanes * 2, i * lanes * 2), lanes * 2);
+  return arith::ExtFOp::create(b, f32Type, half);
+}
+
+SmallVector<Value> kiln::emitFloatProducts(ImplicitLocOpBuilder &b, const FloatProducts &products,
+                                           ValueRange sums) {
+  size_t rows = products.places.size();
+  auto step = [&](Value k, int64_t i, MutableArrayRef<Value> next) {
+    SmallVector<Value> weights;
+    for (Value panel : products.panels)
+      weights.push_back(loadPanel(b, products.format->id, panel, k, i));
+    for (size_t r = 0; r < rows; ++r) {
+      if (!products.places[r])
+        continue;
+      Value x = loadSplat(b, b.getF32Type(),
+                          address(b, products.rows, k, 4, *products.places[r] + i * 4), lanes);
+      for (size_t p = 0; p < weights.size(); ++p)
+        next[p * rows + r] = math::FmaOp::create(b, x, weights[p], next[p * rows + r]);
+    }
+  };
+  constexpr int64_t unroll = 2, straight = 8;
+  SmallVector<Value> current(sums);
+  int64_t whole = products.depth > straight ? products.depth / unroll * unroll : 0;
+  if (whole)
+    current = loop(b, i64(b, 0), i64(b, whole), unroll, current, [&](Value k, ValueRange carried) {
+      SmallVector<Value> next(carried);
+      for (int64_t i = 0; i < unroll; ++i)
+        step(k, i, next);
+      return next;
+    });
+  for (int64_t k = whole; k < products.depth; ++k)
+    step(i64(b, k), 0, current);
+  return current;
+}

@@ -1,0 +1,53 @@
+// Elementwise ops around products of any rank, on vectors of 16 neighbouring elements of a row: the
+// last dim's, at which biases and factors lie.
+#ifndef KILN_CODEGEN_VECTOREPILOGUE_H
+#define KILN_CODEGEN_VECTOREPILOGUE_H
+
+#include "codegen/KernelFrame.h"
+#include "ir/Graph/Operators.h"
+
+namespace kiln {
+
+/// What follows the op `head` in a kernel: map operators of f32 on its result, on tensors of the
+/// same shape, on vectors along the last dim and on single numbers.
+class VectorEpilogue {
+public:
+  /// On failure `reason` says what stands in the way.
+  static std::optional<VectorEpilogue> match(exec::KernelOp kernel, graph::ComputeOp head,
+                                             std::string &reason);
+
+  /// Where a vector of results lies: row number `row` (i64) of the result, all leading dims counted
+  /// as one, from column `column` (i64) on.
+  struct Place {
+    mlir::Value row, column;
+    int64_t rowOffset = 0; // to be added to the row
+    bool wholeRow = true;  // false: columns past the last must not be touched
+  };
+
+  /// Applies the ops to a vector of the head's result and stores what the kernel yields.
+  void emit(KernelFrame &frame, mlir::Value vector, const Place &place);
+
+  /// Whether vectors may reach past a row's last column in every tensor that is read or written by
+  /// them.
+  bool mayTouchWholeVectors() const { return whole; }
+
+private:
+  /// How an operand that the kernel gets lies beside the results.
+  enum class Spread { Element, Column, Single };
+  static std::optional<Spread> spreadOf(mlir::RankedTensorType operand,
+                                        mlir::RankedTensorType result);
+
+  mlir::Value loadOperand(KernelFrame &frame, mlir::Value operand, const Place &place);
+  mlir::Value address(KernelFrame &frame, mlir::Value base, int64_t stride, const Place &place);
+  mlir::Value mask(KernelFrame &frame, const Place &place);
+
+  exec::KernelOp kernel;
+  graph::ComputeOp head;
+  int64_t columns = 0;
+  bool whole = true;
+  llvm::SmallVector<graph::ComputeOp> ops;
+};
+
+} // namespace kiln
+
+#endif

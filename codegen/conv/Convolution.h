@@ -1,0 +1,17 @@
+// Entries of kernel lists for convolutions.
+#ifndef KILN_CODEGEN_CONV_CONVOLUTION_H
+#define KILN_CODEGEN_CONV_CONVOLUTION_H
+
+#include "codegen/KernelEmitter.h"
+
+namespace kiln {
+
+/// Positions of the result as rows of a matrix, read from the image in place.
+const KernelEmitter &directConvolutionEmitter();
+
+/// One output for each channel: vectors of channels.
+const KernelEmitter &depthwiseConvolutionEmitter();
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,96 @@
+// Recognises a fused region around a convolution.
+#include "codegen/conv/ConvolutionShape.h"
+
+using namespace mlir;
+using namespace kiln;
+
+std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
+                                                        std::string &reason) {
+  ConvolutionShape shape;
+  for (auto op : kernel.getBody().getOps<graph::ComputeOp>())
+    if (op.getKind() == "conv") {
+      if (shape.op) {
+        reason = "two convolutions";
+        return std::nullopt;
+      }
+      shape.op = op;
+    }
+  if (!shape.op) {
+    reason = "no convolution";
+    return std::nullopt;
+  }
+  auto parameter = [&](unsigned operand) -> std::optional<unsigned> {
+    if (auto argument = dyn_cast<BlockArgument>(shape.op.getOperand(operand)))
+      return argument.getArgNumber();
+    reason = "an operand of the convolution is computed in the kernel";
+    return std::nullopt;
+  };
+  std::optional<unsigned> image = parameter(0), weight = parameter(1);
+  if (!image || !weight)
+    return std::nullopt;
+  shape.imageParameter = *image;
+  shape.weightParameter = *weight;
+  if (shape.op.getOperands().size() > 2) {
+    shape.biasParameter = parameter(2);
+    if (!shape.biasParameter)
+      return std::nullopt;
+    // Padded to whole vectors, as the panels are.
+    graph::StoredAttr stored = graph::getStored(shape.op.getOperand(2).getType());
+    if (!stored || !graph::tensorOf(shape.op.getOperand(2)).getElementType().isF32()) {
+      reason = "its bias is no weight of f32";
+      return std::nullopt;
+    }
+  }
+  graph::StoredAttr stored = graph::getStored(shape.op.getOperand(1).getType());
+  if (!stored || stored.getLayout() != kPanelLayoutName) {
+    reason = "its weight is not stored as panel16";
+    return std::nullopt;
+  }
+  shape.format = findFormat(stored.getFormat());
+  shape.image = graph::tensorOf(shape.op.getOperand(0));
+  shape.result = graph::tensorOf(shape.op.getResult(0));
+  if (!shape.image.getElementType().isF32()) {
+    reason = "its image is not f32";
+    return std::nullopt;
+  }
+  shape.imageStride = kernel.getRowStrides()[*image];
+  shape.channels = shape.image.getShape().back();
+  shape.outputs = shape.result.getShape().back();
+  shape.groups = graph::intParam(shape.op, "groups");
+  shape.kernel = graph::intsParam(shape.op, "kernel");
+  shape.strides = graph::intsParam(shape.op, "strides");
+  shape.padsBegin = graph::intsParam(shape.op, "pads_begin");
+  shape.dilations = graph::intsParam(shape.op, "dilations");
+  if (shape.imageStride < shape.channels) {
+    reason = "its image does not lie in rows of channels";
+    return std::nullopt;
+  }
+  std::optional<VectorEpilogue> epilogue = VectorEpilogue::match(kernel, shape.op, reason);
+  if (!epilogue)
+    return std::nullopt;
+  shape.epilogue = *epilogue;
+  return shape;
+}
+
+bool ConvolutionShape::isStatic() const {
+  for (size_t i = 0; i < spatial(); ++i)
+    if (image.isDynamicDim(unsigned(i) + 1) || result.isDynamicDim(unsigned(i) + 1))
+      return false;
+  return true;
+}
+
+bool ConvolutionShape::isPointwise() const {
+  auto areOnes = [](ArrayRef<int64_t> values) {
+    return llvm::all_of(values, [](int64_t value) { return value == 1; });
+  };
+  return areOnes(kernel) && areOnes(strides) &&
+         image.getShape().drop_back() == result.getShape().drop_back() &&
+         graph::getDims(image) == graph::getDims(result);
+}
+
+int64_t ConvolutionShape::taps() const {
+  int64_t taps = 1;
+  for (int64_t extent : kernel)
+    taps *= extent;
+  return taps;
+}

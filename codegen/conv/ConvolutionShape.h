@@ -1,0 +1,39 @@
+// A kernel around a convolution, as the emitters of convolutions understand it.
+#ifndef KILN_CODEGEN_CONV_CONVOLUTIONSHAPE_H
+#define KILN_CODEGEN_CONV_CONVOLUTIONSHAPE_H
+
+#include "codegen/VectorEpilogue.h"
+#include "ir/PanelLayout.h"
+
+namespace kiln {
+
+/// conv -> elementwise ops -> results; the image, the weight and the bias are the kernel's.
+struct ConvolutionShape {
+  graph::ComputeOp op;
+  mlir::RankedTensorType image, result; // [N, spatial..., C], [N, spatial..., M]
+  unsigned imageParameter = 0, weightParameter = 0;
+  std::optional<unsigned> biasParameter;
+  int64_t imageStride = 0; // elements from pixel to pixel
+  const Format *format = nullptr;
+  int64_t groups = 1, channels = 0, outputs = 0; // channels and outputs of all groups
+  llvm::ArrayRef<int64_t> kernel, strides, padsBegin, dilations;
+  VectorEpilogue epilogue;
+
+  /// On failure `reason` says what stands in the way.
+  static std::optional<ConvolutionShape> match(exec::KernelOp kernel, std::string &reason);
+
+  size_t spatial() const { return kernel.size(); }
+  int64_t imageExtent(size_t i) const { return image.getDimSize(unsigned(i) + 1); }
+  int64_t resultExtent(size_t i) const { return result.getDimSize(unsigned(i) + 1); }
+  /// Whether the spatial dims are known.
+  bool isStatic() const;
+  /// Whether each position of the result sees the same position of the image and no other, so that
+  /// all of them are rows of one matrix.
+  bool isPointwise() const;
+  int64_t taps() const;
+  PanelLayout layout() const { return PanelLayout(*format, outputs, taps() * (channels / groups)); }
+};
+
+} // namespace kiln
+
+#endif

@@ -1,0 +1,349 @@
+// Convolution as products of matrices without a matrix being made: positions along a line of the
+// result are rows, and the rows' elements are read where they lie in the image, tap by tap.
+//
+//   for each item (block of lines, few panels of outputs)
+//     for each line of the result in the block, for each tile of positions along it
+//       sums = bias
+//       for each tap                                  those outside of the image left out
+//         sums += channels at the tap x weights       codegen/FloatTile
+//       the elementwise ops, stores
+//
+// Where one position sees one position, all of them, of all images, are one line. Weights that do
+// not fit the second-level cache stay there panel by panel while all lines pass; else the lines of
+// a block stay while all panels pass.
+#include "codegen/FloatTile.h"
+#include "codegen/Target.h"
+#include "codegen/conv/Convolution.h"
+#include "codegen/conv/ImageLines.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace kiln;
+using namespace kiln::emit;
+
+static constexpr int64_t lanes = PanelLayout::kPanelRows;
+
+static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) {
+  std::string reason;
+  std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
+  if (!shape)
+    return reason;
+  if (std::optional<std::string> why = refuseFloatTile(*shape->format))
+    return why;
+  if (shape->groups > 1 && shape->outputs / shape->groups % lanes)
+    return "a panel of outputs belongs to more than one group";
+  if (!shape->isPointwise() && !shape->isStatic())
+    return "the size of the image is not known";
+  return std::nullopt;
+}
+
+namespace {
+
+/// Outputs as blocks of a few panels, each within a group of the convolution; the last block of a
+/// group may be smaller.
+struct ColumnBlocks {
+  int64_t panelsOfGroup, panels, blocksOfGroup, rest;
+
+  ColumnBlocks(const ConvolutionShape &shape, int64_t panels)
+      : panelsOfGroup(llvm::divideCeil(shape.outputs / shape.groups, lanes)), panels(panels),
+        blocksOfGroup(llvm::divideCeil(panelsOfGroup, panels)), rest(panelsOfGroup % panels) {}
+};
+
+class DirectConvolution {
+public:
+  DirectConvolution(exec::KernelOp kernel, const Target &target, OpBuilder &builder,
+                    ConvolutionShape matched)
+      : target(target), shape(std::move(matched)), frame(kernel, builder), b(frame.builder()),
+        layout(shape.layout()), lines(frame, shape),
+        tile(chooseTile(positionsAtOnce(), llvm::divideCeil(shape.outputs / shape.groups, lanes),
+                        target)),
+        columns(shape, tile.panels) {}
+
+  KernelCode emit() {
+    if (shape.isPointwise())
+      return emitPointwise();
+    int64_t known = knownCount(shape.result.getShape().drop_back(2));
+    int64_t block = linesOfBlock(known, shape.resultExtent(shape.spatial() - 1));
+    forItems(lines.count(), block, [&](Value first, Value last, const Columns &at) {
+      loop(b, first, last, 1, [&](Value line) { emitLine(line, at); });
+    });
+    return code(lines.countExpr(), block);
+  }
+
+private:
+  /// The few panels at hand.
+  struct Columns {
+    Value panel, group; // i64
+    int64_t panels;
+  };
+
+  /// The product of extents that are known; of others nothing is assumed.
+  static int64_t knownCount(ArrayRef<int64_t> extents) {
+    int64_t count = 1;
+    for (int64_t extent : extents)
+      if (!ShapedType::isDynamic(extent))
+        count *= extent;
+    return count;
+  }
+
+  /// Positions of a line; of pointwise convolutions where their number is not known: many.
+  int64_t positionsAtOnce() const {
+    if (!shape.isPointwise())
+      return shape.resultExtent(shape.spatial() - 1);
+    return isRowCountKnown() ? knownCount(shape.result.getShape().drop_back()) : 1 << 20;
+  }
+  bool isRowCountKnown() const {
+    return llvm::none_of(shape.result.getShape().drop_back(), ShapedType::isDynamic);
+  }
+
+  int64_t columnBlocks() const { return shape.groups * columns.blocksOfGroup; }
+  int64_t depth() const { return shape.channels / shape.groups; }
+  int64_t bytesOfDepth() const { return layout.getFormat().bits * lanes / 8; }
+  bool panelsStay() const { return layout.totalBytes() > target.l2Bytes / 2; }
+
+  /// How many lines (or tiles) an item takes: so many that it is some work, and so few that there
+  /// is something to do for every worker.
+  int64_t linesOfBlock(int64_t count, int64_t positions) const {
+    constexpr int64_t work = 1 << 18, items = 64; // products
+    int64_t products = positions * tile.panels * lanes * layout.paddedDepth();
+    int64_t enough = llvm::divideCeil(work, products);
+    return std::clamp<int64_t>(count * columnBlocks() / items, 1, std::max<int64_t>(enough, 1));
+  }
+
+  KernelCode code(AffineExpr count, int64_t block) {
+    auto map = [&](AffineExpr expr) {
+      return AffineMap::get(0, kernelDims(), expr, b.getContext());
+    };
+    return {map(count.ceilDiv(block) * columnBlocks()),
+            map(getAffineConstantExpr(0, b.getContext()))};
+  }
+  unsigned kernelDims() { return shape.op->getParentOfType<exec::KernelOp>().getDims().size(); }
+
+  /// The kernel's items: blocks of `count` (i64) lines and blocks of columns.
+  void forItems(Value count, int64_t block,
+                llvm::function_ref<void(Value first, Value last, const Columns &)> body) {
+    Value blocks = frame.ceilDiv(count, block), all = i64(b, columnBlocks());
+    loop(b, frame.begin(), frame.end(), 1, [&](Value item) {
+      Value slow = panelsStay() ? blocks : all;
+      Value quotient = arith::DivUIOp::create(b, item, slow);
+      Value rest = arith::RemUIOp::create(b, item, slow);
+      Value column = panelsStay() ? quotient : rest, row = panelsStay() ? rest : quotient;
+      Value first = frame.mul(row, i64(b, block));
+      Value last = frame.min(frame.add(first, i64(b, block)), count);
+      Value group = frame.floorDiv(column, columns.blocksOfGroup);
+      Value inGroup = arith::RemUIOp::create(b, column, i64(b, columns.blocksOfGroup));
+      Value panel = frame.add(frame.mul(group, i64(b, columns.panelsOfGroup)),
+                              frame.mul(inGroup, i64(b, columns.panels)));
+      if (shape.groups == 1)
+        group = i64(b, 0);
+      auto whole = [&] { body(first, last, {panel, group, columns.panels}); };
+      auto smaller = [&] { body(first, last, {panel, group, columns.rest}); };
+      if (!columns.rest)
+        return whole();
+      branch(b,
+             arith::CmpIOp::create(b, arith::CmpIPredicate::slt, inGroup,
+                                   i64(b, columns.blocksOfGroup - 1)),
+             whole, smaller);
+    });
+  }
+
+  // ---- Sums ---------------------------------------------------------------------------------
+
+  SmallVector<Value> startSums(const Columns &at, int64_t rows) {
+    SmallVector<Value> sums;
+    VectorType type = vectorOf(lanes, b.getF32Type());
+    for (int64_t p = 0; p < at.panels; ++p) {
+      Value start = splatConstant(b, type, 0);
+      if (shape.biasParameter)
+        start = load(
+            b, type,
+            address(b, frame.buffer(*shape.biasParameter), at.panel, lanes * 4, p * lanes * 4), 4);
+      sums.append(size_t(rows), start);
+    }
+    return sums;
+  }
+
+  /// Applies the elementwise ops to a tile's sums and stores: positions from `row` (i64) on, all
+  /// leading dims counted as one.
+  void finish(ArrayRef<Value> sums, const Columns &at, Value row, int64_t rows) {
+    for (int64_t p = 0; p < at.panels; ++p) {
+      Value column = frame.mul(frame.add(at.panel, i64(b, p)), i64(b, lanes));
+      for (int64_t r = 0; r < rows; ++r)
+        shape.epilogue.emit(
+            frame, sums[size_t(p * rows + r)],
+            {row, column, r, shape.outputs % lanes == 0 || shape.epilogue.mayTouchWholeVectors()});
+    }
+  }
+
+  /// The weights of tap number `tap` (i64) in each of the panels.
+  SmallVector<Value> panelsAt(const Columns &at, Value tap) {
+    SmallVector<Value> panels;
+    Value first = address(b, frame.buffer(shape.weightParameter), at.panel, layout.panelBytes());
+    for (int64_t p = 0; p < at.panels; ++p)
+      panels.push_back(
+          address(b, address(b, first, p * layout.panelBytes()), tap, depth() * bytesOfDepth()));
+    return panels;
+  }
+
+  /// The first channel of the group at hand in the image.
+  Value imageOf(const Columns &at) {
+    Value base = frame.buffer(shape.imageParameter);
+    return shape.groups == 1 ? base : address(b, base, at.group, depth() * 4);
+  }
+
+  // ---- Lines --------------------------------------------------------------------------------
+
+  void emitLine(Value index, const Columns &at) {
+    size_t last = shape.spatial() - 1;
+    ImageLines::Line line = lines.at(index);
+    Value row = frame.mul(index, i64(b, shape.resultExtent(last)));
+    for (const TileRun &run : cutLine(shape, tile.rows)) {
+      auto emitAt = [&](Value position) { emitTile(run, line, position, row, at); };
+      if (run.count == 1)
+        emitAt(i64(b, run.first));
+      else
+        loop(b, i64(b, run.first), i64(b, run.first + run.count * run.rows), run.rows, emitAt);
+    }
+  }
+
+  void emitTile(const TileRun &run, const ImageLines::Line &line, Value position, Value row,
+                const Columns &at) {
+    size_t last = shape.spatial() - 1;
+    int64_t pixel = shape.imageStride * 4, taps = shape.kernel[last];
+    SmallVector<Value> sums = lines.forTaps(
+        line, startSums(at, run.rows), [&](Value number, Value tap, ValueRange carried) {
+          Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
+                                 i64(b, shape.padsBegin[last]));
+          Value first = frame.add(frame.mul(number, i64(b, shape.imageExtent(last))), from);
+          Value start = address(b, imageOf(at), first, pixel);
+          int64_t step = shape.dilations[last] * pixel;
+          SmallVector<std::optional<int64_t>> places;
+          for (int64_t r = 0; r < run.rows; ++r)
+            places.push_back(r * shape.strides[last] * pixel);
+          auto multiply = [&](Value rows, Value number, int64_t depth, ValueRange sums) {
+            return emitFloatProducts(b, {rows, places, panelsAt(at, number), shape.format, depth},
+                                     sums);
+          };
+          if (run.isInterior() && shape.imageStride == depth() && step == pixel)
+            return multiply(start, tap, taps * depth(), carried); // taps lie side by side
+          if (run.isInterior())
+            return loop(b, i64(b, 0), i64(b, taps), 1, carried, [&](Value i, ValueRange inner) {
+              return multiply(address(b, start, i, step), frame.add(tap, i), depth(), inner);
+            });
+          SmallVector<Value> current(carried);
+          SmallVector<std::optional<int64_t>> all(places);
+          for (int64_t i = 0; i < taps; ++i) {
+            for (int64_t r = 0; r < run.rows; ++r)
+              places[size_t(r)] =
+                  run.inside[size_t(i)].first <= r && r < run.inside[size_t(i)].second
+                      ? all[size_t(r)]
+                      : std::nullopt;
+            if (run.inside[size_t(i)].first < run.inside[size_t(i)].second)
+              current = multiply(address(b, start, i * step), frame.add(tap, i64(b, i)), depth(),
+                                 current);
+          }
+          return current;
+        });
+    finish(sums, at, frame.add(row, position), run.rows);
+  }
+
+  // ---- One position sees one position ---------------------------------------------------------
+
+  KernelCode emitPointwise() {
+    AffineExpr rowsExpr = frame.rowsExprOf(shape.result);
+    Value rows = frame.rowsOf(shape.result);
+    for (unsigned i = 1; i + 1 < unsigned(shape.result.getRank()); ++i) {
+      rowsExpr = rowsExpr * extentOf(i).second;
+      rows = frame.mul(rows, extentOf(i).first);
+    }
+    int64_t known = positionsAtOnce();
+    // As even as can be; of an unknown number of rows what is left over makes smaller tiles.
+    int64_t size = tile.rows, tiles = llvm::divideCeil(known, size), larger = 0;
+    if (isRowCountKnown()) {
+      size = llvm::divideCeil(known, tiles);
+      larger = known - tiles * (size - 1);
+    }
+    int64_t block = linesOfBlock(tiles, size);
+    Value whole = isRowCountKnown() ? i64(b, larger) : frame.floorDiv(rows, size);
+    Value count = isRowCountKnown() ? i64(b, tiles) : frame.ceilDiv(rows, size);
+    forItems(count, block, [&](Value first, Value last, const Columns &at) {
+      loop(b, first, frame.min(last, whole), 1,
+           [&](Value i) { emitRows(frame.mul(i, i64(b, size)), size, at); });
+      if (isRowCountKnown()) {
+        if (larger < tiles && size > 1)
+          loop(b, frame.max(first, whole), last, 1, [&](Value i) {
+            emitRows(frame.add(frame.mul(i, i64(b, size - 1)), i64(b, larger)), size - 1, at);
+          });
+        return;
+      }
+      branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, last, whole), [&] {
+        Value from = frame.mul(whole, i64(b, size));
+        for (int64_t height = int64_t(llvm::bit_floor(uint64_t(size - 1))); height; height /= 2) {
+          Value left = frame.sub(rows, from);
+          Value part = frame.mul(frame.floorDiv(left, height), i64(b, height));
+          Value to = frame.add(from, part);
+          loop(b, from, to, height, [&](Value row) { emitRows(row, height, at); });
+          from = to;
+        }
+      });
+    });
+    return code(isRowCountKnown() ? getAffineConstantExpr(tiles, b.getContext())
+                                  : rowsExpr.ceilDiv(size),
+                block);
+  }
+
+  void emitRows(Value row, int64_t rows, const Columns &at) {
+    SmallVector<std::optional<int64_t>> places;
+    for (int64_t r = 0; r < rows; ++r)
+      places.push_back(r * shape.imageStride * 4);
+    SmallVector<Value> sums =
+        emitFloatProducts(b,
+                          {address(b, imageOf(at), row, shape.imageStride * 4), places,
+                           panelsAt(at, i64(b, 0)), shape.format, depth()},
+                          startSums(at, rows));
+    finish(sums, at, row, rows);
+  }
+
+  /// The size of a dim of the result (i64), and as an expression of the kernel's dims.
+  std::pair<Value, AffineExpr> extentOf(unsigned dim) {
+    if (!shape.result.isDynamicDim(dim)) {
+      int64_t extent = shape.result.getDimSize(dim);
+      return {i64(b, extent), getAffineConstantExpr(extent, b.getContext())};
+    }
+    unsigned position =
+        llvm::count_if(shape.result.getShape().take_front(dim), ShapedType::isDynamic);
+    FlatSymbolRefAttr symbol = graph::getDims(shape.result).getSymbols()[position];
+    unsigned number = 0;
+    for (auto name :
+         shape.op->getParentOfType<exec::KernelOp>().getDims().getAsValueRange<StringAttr>()) {
+      if (name == symbol.getValue())
+        break;
+      ++number;
+    }
+    return {frame.dim(symbol), getAffineSymbolExpr(number, b.getContext())};
+  }
+
+  const Target &target;
+  ConvolutionShape shape;
+  KernelFrame frame;
+  ImplicitLocOpBuilder &b;
+  PanelLayout layout;
+  ImageLines lines;
+  TileSize tile;
+  ColumnBlocks columns;
+};
+
+} // namespace
+
+const KernelEmitter &kiln::directConvolutionEmitter() {
+  static constexpr KernelEmitter emitter = {
+      "convolution-direct", refuse,
+      [](exec::KernelOp kernel, const Target &target, OpBuilder &builder) -> FailureOr<KernelCode> {
+        std::string reason;
+        std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
+        if (!shape)
+          return kernel.emitOpError() << "has no convolution: " << reason;
+        return DirectConvolution(kernel, target, builder, std::move(*shape)).emit();
+      }};
+  return emitter;
+}

@@ -1,0 +1,278 @@
+// Measures the kernels of convolutions and of matmuls with float weights, shape by shape: what
+// share of the machine's multiplications they reach. usage: kiln_conv_shapes SHAPES [--threads N]
+// [--only PART] [--target NAME] [--dump FOLDER]
+//
+// SHAPES (tests/bench/conv_shapes.txt) has a line for each: name, images, height, width, channels,
+// outputs, kernel, stride, pad, groups; or "name rows columns outputs" of a matmul. Prints name,
+// threads, the best time in microseconds, GFLOP/s and the share of the peak, which a loop of
+// multiplications in registers measures first.
+#include "compiler/GenerateCode.h"
+#include "codegen/Target.h"
+#include "ir/Exec/ExecDialect.h"
+#include "ir/PanelLayout.h"
+#include "kiln/abi.h"
+#include "mlir/Parser/Parser.h"
+#include "targets/Targets.h"
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <dlfcn.h>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <thread>
+
+using namespace kiln;
+
+namespace {
+
+struct Shape {
+  std::string name;
+  int64_t images = 1, height = 1, width = 1, channels = 0, outputs = 0, kernel = 1, stride = 1,
+          pad = 0, groups = 1;
+  bool isMatmul = false;
+
+  int64_t outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
+  int64_t outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
+  int64_t depth() const { return kernel * kernel * (channels / groups); }
+  double flops() const {
+    return 2.0 * double(images * outHeight() * outWidth()) * double(outputs) * double(depth());
+  }
+};
+
+int64_t padded(int64_t columns) {
+  int64_t stride = (columns + 15) / 16 * 16;
+  return stride % 512 ? stride : stride + 16;
+}
+
+std::string tensor(std::initializer_list<int64_t> extents, const std::string &encoding = "") {
+  std::string text = "tensor<";
+  for (int64_t extent : extents)
+    text += std::to_string(extent) + "x";
+  return text + "f32" + encoding + ">";
+}
+
+std::string kernelText(const Shape &s) {
+  std::string stored = ", #graph.stored<\"f32\", \"panel16\">";
+  std::string w = tensor({s.outputs, s.depth()}, stored),
+              bias = tensor({s.outputs}, ", #graph.stored<\"f32\", \"rows\">");
+  std::string strides = "strides [" + std::to_string(padded(s.channels)) + ", 0, 0, " +
+                        std::to_string(padded(s.outputs)) + "] {\n";
+  if (s.isMatmul) {
+    std::string in = tensor({s.height, s.channels}), out = tensor({s.height, s.outputs});
+    return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w + ", %b: " +
+           bias + "):\n%c = graph.matmul %x, %w : " + in + ", " + w + " -> " + out +
+           "\n%y = graph.add %c, %b : " + out + ", " + bias + "\ngraph.yield %y : " + out + "\n}";
+  }
+  std::string in = tensor({s.images, s.height, s.width, s.channels}),
+              out = tensor({s.images, s.outHeight(), s.outWidth(), s.outputs});
+  auto both = [](int64_t value) {
+    return "array<i64: " + std::to_string(value) + ", " + std::to_string(value) + ">";
+  };
+  return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w + ", %b: " +
+         bias + "):\n%c = graph.compute \"conv\"(%x, %w, %b) {kernel = " + both(s.kernel) +
+         ", strides = " + both(s.stride) + ", pads_begin = " + both(s.pad) +
+         ", pads_end = " + both(s.pad) + ", dilations = " + both(1) +
+         ", groups = " + std::to_string(s.groups) + " : i64} : (" + in + ", " + w + ", " + bias +
+         ") -> " + out + "\n%y = graph.compute \"relu\"(%c) {} : (" + out + ") -> " + out +
+         "\ngraph.yield %y : " + out + "\n}";
+}
+
+std::vector<Shape> readShapes(const char *path) {
+  std::vector<Shape> shapes;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#')
+      continue;
+    std::istringstream in(line);
+    Shape s;
+    std::vector<int64_t> numbers;
+    in >> s.name;
+    for (int64_t number; in >> number;)
+      numbers.push_back(number);
+    if (numbers.size() == 3) {
+      s.isMatmul = true;
+      s.height = numbers[0], s.channels = numbers[1], s.outputs = numbers[2];
+    } else if (numbers.size() == 9) {
+      s.images = numbers[0], s.height = numbers[1], s.width = numbers[2], s.channels = numbers[3];
+      s.outputs = numbers[4], s.kernel = numbers[5], s.stride = numbers[6], s.pad = numbers[7];
+      s.groups = numbers[8];
+    } else {
+      std::fprintf(stderr, "%s: a line has %zu numbers: %s\n", path, numbers.size(), line.c_str());
+      std::exit(2);
+    }
+    shapes.push_back(s);
+  }
+  return shapes;
+}
+
+/// 64-byte aligned floats.
+struct Floats {
+  explicit Floats(size_t count)
+      : memory(static_cast<float *>(std::aligned_alloc(64, (count * 4 + 255) / 64 * 64))) {
+    for (size_t i = 0; i < count; ++i)
+      memory[i] = float(i % 13) * 0.01f - 0.05f;
+  }
+  ~Floats() { std::free(memory); }
+  Floats(const Floats &) = delete;
+  float *memory;
+};
+
+int64_t evaluate(mlir::AffineMap map) {
+  llvm::SmallVector<mlir::Attribute> results;
+  if (failed(map.constantFold({}, results)))
+    return -1;
+  return llvm::cast<mlir::IntegerAttr>(results.front()).getInt();
+}
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// GFLOP/s of one thread that multiplies in registers.
+double measurePeak() {
+  typedef float Vector __attribute__((vector_size(64)));
+  Vector sums[16] = {}, x;
+  for (int i = 0; i < 16; ++i)
+    x[i] = 1.0f;
+  double best = 0;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    double start = seconds();
+    constexpr int64_t rounds = 1 << 20;
+    for (int64_t i = 0; i < rounds; ++i)
+      for (Vector &sum : sums) {
+        sum = sum * x + x;
+        asm volatile("" : "+v"(sum));
+      }
+    best = std::max(best, rounds * 16 * 32 / (seconds() - start) * 1e-9);
+  }
+  return best;
+}
+
+/// The best of many launches, in seconds.
+double measure(kiln_kernel_fn function, std::vector<void *> &buffers, int64_t items,
+               int64_t scratchBytes, size_t counters, unsigned threads) {
+  std::vector<std::unique_ptr<Floats>> scratch;
+  for (unsigned i = 0; i < threads; ++i)
+    scratch.push_back(std::make_unique<Floats>(size_t(scratchBytes) / 4 + 16));
+  std::vector<uint32_t> words(counters + 1);
+  std::atomic<int64_t> round{0}, done{0};
+  auto work = [&](unsigned worker) {
+    kiln_kernel_args args{buffers.data(),
+                          nullptr,
+                          scratch[worker]->memory,
+                          items * worker / threads,
+                          items * (worker + 1) / threads,
+                          0,
+                          words.data()};
+    if (args.begin < args.end)
+      function(&args);
+  };
+  std::vector<std::thread> others;
+  for (unsigned worker = 1; worker < threads; ++worker)
+    others.emplace_back([&, worker] {
+      for (int64_t seen = 0;;) {
+        int64_t now;
+        while ((now = round.load(std::memory_order_acquire)) == seen)
+          ;
+        if (now < 0)
+          return;
+        seen = now;
+        work(worker);
+        done.fetch_add(1, std::memory_order_release);
+      }
+    });
+  double best = 1e9, from = seconds();
+  for (int64_t i = 1; i <= 5 || (seconds() - from < 0.15 && i < 100000); ++i) {
+    done.store(0, std::memory_order_relaxed);
+    double start = seconds();
+    round.store(i, std::memory_order_release);
+    work(0);
+    while (done.load(std::memory_order_acquire) < int64_t(threads) - 1)
+      ;
+    best = std::min(best, seconds() - start);
+  }
+  round.store(-1, std::memory_order_release);
+  for (std::thread &thread : others)
+    thread.join();
+  return best;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  std::string only, dump, targetName;
+  std::vector<unsigned> threads;
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: kiln_conv_shapes SHAPES [--threads N]... [--only PART] "
+                         "[--target NAME] [--dump FOLDER]\n");
+    return 2;
+  }
+  for (int i = 2; i + 1 < argc; i += 2) {
+    std::string option = argv[i];
+    if (option == "--threads")
+      threads.push_back(unsigned(std::stoi(argv[i + 1])));
+    else if (option == "--only")
+      only = argv[i + 1];
+    else if (option == "--dump")
+      dump = argv[i + 1];
+    else if (option == "--target")
+      targetName = argv[i + 1];
+  }
+  if (threads.empty())
+    threads = {1, 2};
+  const Target *target =
+      llvm::cantFail(targetName.empty() ? hostTarget() : findTarget(targetName));
+  double peak = measurePeak();
+  std::printf("# %s, peak of a thread %.0f GFLOP/s\n", target->name.c_str(), peak);
+  for (const Shape &shape : readShapes(argv[1])) {
+    if (shape.name.find(only) == std::string::npos)
+      continue;
+    mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+    context.loadDialect<graph::GraphDialect, exec::ExecDialect>();
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(kernelText(shape), &context);
+    if (!module)
+      return 1;
+    CodeListing listing;
+    listing.kind = ObjectKind::Assembly;
+    llvm::Expected<KernelImage> image =
+        generateCode(*module, *target, {}, dump.empty() ? nullptr : &listing);
+    if (!image) {
+      std::fprintf(stderr, "%s: %s\n", shape.name.c_str(),
+                   llvm::toString(image.takeError()).c_str());
+      return 1;
+    }
+    if (!dump.empty())
+      std::ofstream(dump + "/" + shape.name + ".s").write(listing.text.data(),
+                                                          std::streamsize(listing.text.size()));
+    std::string path = "/tmp/kiln-conv-" + std::to_string(getpid()) + ".so";
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char *>(image->elf.data()),
+               std::streamsize(image->elf.size()));
+    void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    std::remove(path.c_str());
+    auto function = library ? reinterpret_cast<kiln_kernel_fn>(dlsym(library, "kernel")) : nullptr;
+    if (!function) {
+      std::fprintf(stderr, "%s: %s\n", shape.name.c_str(), dlerror());
+      return 1;
+    }
+    const Format &format = *findFormat("f32");
+    Floats x(size_t(shape.images * shape.height * shape.width * padded(shape.channels)) + 64),
+        w(size_t(PanelLayout(format, shape.outputs, shape.depth()).totalBytes() / 4)),
+        bias(size_t(padded(shape.outputs))),
+        y(size_t(shape.images * shape.outHeight() * shape.outWidth() * padded(shape.outputs)) + 64);
+    std::vector<void *> buffers{x.memory, w.memory, bias.memory, y.memory};
+    const KernelImage::Kernel &kernel = image->kernels.front();
+    for (unsigned count : threads) {
+      double time = measure(function, buffers, evaluate(kernel.items),
+                            evaluate(kernel.scratchBytes), size_t(kernel.counters), count);
+      double rate = shape.flops() / time * 1e-9;
+      std::printf("%-28s %u %9.1f us %7.1f GFLOP/s %5.1f %%  %s, %lld items\n", shape.name.c_str(),
+                  count, time * 1e6, rate, 100 * rate / (peak * count),
+                  kernel.implementation.c_str(), (long long)evaluate(kernel.items));
+      std::fflush(stdout);
+    }
+    dlclose(library);
+  }
+  return 0;
+}
