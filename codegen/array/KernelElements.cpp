@@ -12,12 +12,8 @@ using namespace kiln::graph;
 
 KernelElements::KernelElements(KernelFrame &frame, exec::KernelOp kernel)
     : FillBuilder(frame.builder()), frame(frame), kernel(kernel) {
-  MLIRContext *context = kernel.getContext();
-  auto domain = LLVM::AliasScopeDomainAttr::get(
-      context, DistinctAttr::create(StringAttr::get(context, kernel.getSymName())), StringAttr());
-  writes = LLVM::AliasScopeAttr::get(
-      DistinctAttr::create(StringAttr::get(context, kernel.getSymName() + ".writes")), domain,
-      StringAttr());
+  auto domain = LLVM::AliasScopeDomainAttr::get(kernel.getContext());
+  writes = LLVM::AliasScopeAttr::get(domain);
 }
 
 /// Whether a weight lies in memory as its elements, row by row.

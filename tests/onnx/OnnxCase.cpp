@@ -295,7 +295,7 @@ llvm::Error onnxtest::runCase(OnnxCase &test, llvm::StringRef workFile) {
     return error;
   kiln_error error = {};
   kiln_model_t *raw = nullptr;
-  if (kiln_model_open_file(workFile.str().c_str(), &raw, &error))
+  if (kiln_model_open_path(workFile.str().c_str(), &raw, &error))
     return fail("open: {0}", error.text);
   std::unique_ptr<kiln_model_t, Closer> model(raw);
   return callMain(model.get(), test);

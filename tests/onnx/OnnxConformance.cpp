@@ -129,8 +129,8 @@ static std::vector<Result> runAll(llvm::ArrayRef<Case> cases, const Options &opt
     if (next < cases.size()) {
       int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
       results[next] = {Result::Failed, signal == SIGALRM
-                                           ? "takes too long"
-                                           : llvm::formatv("dies of signal {0}", signal)};
+                                           ? std::string("takes too long")
+                                           : "dies of signal " + std::to_string(signal)};
       ++next;
     }
   }

@@ -99,7 +99,8 @@ LogicalResult graph::verifyInts(ComputeOp op, StringRef name, size_t count, int6
 LogicalResult graph::verifyInt(ComputeOp op, StringRef name, int64_t least, int64_t most) {
   auto attribute = op.getParams().getAs<IntegerAttr>(name);
   if (!attribute || attribute.getInt() < least || attribute.getInt() > most)
-    return op.emitOpError() << "needs '" << name << "', an integer from " << least << " to " << most;
+    return op.emitOpError() << "needs '" << name << "', an integer from " << least << " to "
+                            << most;
   return success();
 }
 

@@ -1,8 +1,8 @@
 // Pooling of images, channels last: a window's greatest elements, means and norms.
 //
-// An item is a position with all its channels. The channels of the window's taps are gathered in the
-// result's row, so that the innermost loop runs along memory; where that cannot be (floats too narrow
-// to gather in, or two results) each channel goes through the window by itself.
+// An item is a position with all its channels. The channels of the window's taps are gathered in
+// the result's row, so that the innermost loop runs along memory; where that cannot be (floats too
+// narrow to gather in, or two results) each channel goes through the window by itself.
 #include "ir/Graph/Operators/Window.h"
 
 using namespace mlir;
@@ -50,8 +50,8 @@ Value Window::size(bool withPadding) const {
     Value count = counts[dim];
     if (withPadding) {
       Value low = e.index(-intsParam(op, "pads_begin")[dim]);
-      Value high = e.add(e.extent(op.getOperand(0), dim + 1),
-                         e.index(intsParam(op, "pads_end")[dim]));
+      Value high =
+          e.add(e.extent(op.getOperand(0), dim + 1), e.index(intsParam(op, "pads_end")[dim]));
       count = range(dim, low, high).second;
     }
     size = e.mul(size, count);
@@ -89,7 +89,8 @@ namespace {
 class PooledRow {
 public:
   PooledRow(FillBuilder &f, ComputeOp op, ValueRange position)
-      : f(f), op(op), position(position), window(f, op, position), a(f, elementOf(op.getOperand(0))),
+      : f(f), op(op), position(position), window(f, op, position),
+        a(f, elementOf(op.getOperand(0))),
         channels(f.extent(op.getOperand(0), tensorOf(op.getOperand(0)).getRank() - 1)) {}
 
   FillBuilder &f;
@@ -165,8 +166,8 @@ static void maxPool(FillBuilder &f, ComputeOp op, ValueRange position) {
     return;
   }
   f.loop(row.channels, {}, [&](Value channel, ValueRange) {
-    SmallVector<Value> best =
-        f.loops(row.window.counts, {a.least(), f.index(-1)}, [&](ValueRange taps, ValueRange state) {
+    SmallVector<Value> best = f.loops(
+        row.window.counts, {a.least(), f.index(-1)}, [&](ValueRange taps, ValueRange state) {
           SmallVector<Value> place = row.window.at(taps, channel);
           Value element = f.read(x, place);
           Value better = f.any(a.less(state[0], element), f.less(state[1], f.index(0)));
@@ -207,7 +208,9 @@ static void normPool(FillBuilder &f, ComputeOp op, ValueRange position) {
         Value size = a.abs(element);
         return a.add(sum, p == 1 ? size : p == 2 ? a.mul(size, size) : power(size, double(p)));
       },
-      [&](Value sum) { return p == 1 ? sum : p == 2 ? a.sqrt(sum) : power(sum, 1.0 / double(p)); });
+      [&](Value sum) { return p == 1   ? sum
+                              : p == 2 ? a.sqrt(sum)
+                                       : power(sum, 1.0 / double(p)); });
 }
 
 /// Zeros, with the elements of operand 0 at the places that operand 1 tells; all are vectors.

@@ -18,8 +18,8 @@ static constexpr int64_t kFewColumns = 8;
 
 namespace {
 
-/// Row `item` of x [..., m, k] times y [..., k, n]; leading dims are broadcast. Operands 2 and 3 are
-/// subtracted from the elements of x and y, broadcast to them. Sums have the result's type.
+/// Row `item` of x [..., m, k] times y [..., k, n]; leading dims are broadcast. Operands 2 and 3
+/// are subtracted from the elements of x and y, broadcast to them. Sums have the result's type.
 class RowTimesMatrix {
 public:
   RowTimesMatrix(FillBuilder &f, ComputeOp op, ValueRange item)
@@ -225,8 +225,8 @@ ArrayRef<Operator> graph::productOperators() {
   static const Operator table[] = {
       Operator{"matmul", Cost::Fill, nullptr, nullptr, fillMatmul, rowsOf, nullptr, false, false,
                verifyMatmul},
-      Operator{"einsum", Cost::Many, nullptr, sumOfProducts, nullptr, nullptr, nullptr, false, false,
-               verifySumOfProducts},
+      Operator{"einsum", Cost::Many, nullptr, sumOfProducts, nullptr, nullptr, nullptr, false,
+               false, verifySumOfProducts},
   };
   return table;
 }

@@ -41,8 +41,8 @@ static Value isAmong(ElementBuilder &e, Value axes, unsigned dim, unsigned rank)
   })[0];
 }
 
-/// Reduction of operand 0 along `axes`, which operand 1 gives where there is one. A result that keeps
-/// its dims has one element along each axis.
+/// Reduction of operand 0 along `axes`, which operand 1 gives where there is one. A result that
+/// keeps its dims has one element along each axis.
 static Box boxOf(ElementBuilder &e, ComputeOp op, ValueRange indices) {
   Value x = op.getOperand(0);
   unsigned rank = tensorOf(x).getRank();
@@ -190,20 +190,17 @@ static Value extremePlace(ElementBuilder &e, ComputeOp op, unsigned, ValueRange 
     return e.read(x, place);
   };
   Value zero = e.index(0);
-  Value best =
-      e.loop(e.extent(x, axis), {at(zero), zero}, [&](Value i, ValueRange state) {
-        Value element = at(i);
-        Value left = state[0], right = element;
-        if (intParam(op, "least"))
-          std::swap(left, right);
-        Value better = intParam(op, "last")
-                           ? arith::XOrIOp::create(e.b, a.less(right, left),
-                                                   e.integer(e.b.getI1Type(), 1))
-                                 .getResult()
-                           : a.less(left, right);
-        return SmallVector<Value>{e.select(better, element, state[0]),
-                                  e.select(better, i, state[1])};
-      })[1];
+  Value best = e.loop(e.extent(x, axis), {at(zero), zero}, [&](Value i, ValueRange state) {
+    Value element = at(i);
+    Value left = state[0], right = element;
+    if (intParam(op, "least"))
+      std::swap(left, right);
+    Value better = intParam(op, "last") ? arith::XOrIOp::create(e.b, a.less(right, left),
+                                                                e.integer(e.b.getI1Type(), 1))
+                                              .getResult()
+                                        : a.less(left, right);
+    return SmallVector<Value>{e.select(better, element, state[0]), e.select(better, i, state[1])};
+  })[1];
   return e.fromIndex(best, elementOf(op.getResult(0)));
 }
 
@@ -278,9 +275,9 @@ static SmallVector<unsigned> dimsBeforeAxis(ComputeOp op) {
   return llvm::to_vector(llvm::seq<unsigned>(0, unsigned(intParam(op, "axis"))));
 }
 
-/// (x - mean) / sqrt(variance + eps), or without `centred` x / sqrt(mean of squares + eps), over the
-/// dims from `axis` on, times operand 1, plus operand 2, both broadcast. Results: that, the means
-/// and the reciprocal roots, dims of extent 1 from `axis` on.
+/// (x - mean) / sqrt(variance + eps), or without `centred` x / sqrt(mean of squares + eps), over
+/// the dims from `axis` on, times operand 1, plus operand 2, both broadcast. Results: that, the
+/// means and the reciprocal roots, dims of extent 1 from `axis` on.
 template <bool centred> static void normalize(FillBuilder &f, ComputeOp op, ValueRange outer) {
   Value x = op.getOperand(0);
   RankedTensorType shape = tensorOf(x);
@@ -339,8 +336,7 @@ template <bool centred> static LogicalResult verifyNormalization(ComputeOp op) {
   if (failed(verifyCounts(op, 1, 3, centred ? 3 : 1)) ||
       failed(verifyInt(op, "axis", 0, x.getRank() - 1)) || failed(verifyFloat(op, "eps")))
     return failure();
-  if (!isa<FloatType>(x.getElementType()) ||
-      tensorOf(op.getResult(0)).getShape() != x.getShape())
+  if (!isa<FloatType>(x.getElementType()) || tensorOf(op.getResult(0)).getShape() != x.getShape())
     return op.emitOpError() << "has a result of its operand's shape, floats";
   for (Value operand : op.getOperands().drop_front())
     if (tensorOf(operand).getRank() > x.getRank())
@@ -357,8 +353,7 @@ static Value localResponse(ElementBuilder &e, ComputeOp op, unsigned, ValueRange
   Arithmetic a(e, elementOf(x));
   int64_t axis = intParam(op, "axis"), size = intParam(op, "size");
   Value first = e.max(e.sub(indices[axis], e.index((size - 1) / 2)), e.index(0));
-  Value last = e.min(e.add(indices[axis], e.index(size / 2)),
-                     e.sub(e.extent(x, axis), e.index(1)));
+  Value last = e.min(e.add(indices[axis], e.index(size / 2)), e.sub(e.extent(x, axis), e.index(1)));
   Value count = e.add(e.sub(last, first), e.index(1));
   Value squares = e.loop(count, a.constant(0), [&](Value i, ValueRange state) {
     SmallVector<Value> place(indices);
@@ -383,10 +378,8 @@ static LogicalResult verifyLocalResponse(ComputeOp op) {
 
 ArrayRef<Operator> graph::reduceOperators() {
 #define REDUCTION(name, kind)                                                                      \
-  Operator {                                                                                       \
-    name, Cost::Once, nullptr, reduce<Reduction::kind>, nullptr, nullptr, nullptr, false, false,   \
-        verifyReduction                                                                            \
-  }
+  Operator{name,    Cost::Once, nullptr, reduce<Reduction::kind>, nullptr, nullptr,                \
+           nullptr, false,      false,   verifyReduction}
 #define ROWS(name, function, items, verify)                                                        \
   Operator { name, Cost::Fill, nullptr, nullptr, function, items, nullptr, false, false, verify }
   static const Operator table[] = {
