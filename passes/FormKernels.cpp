@@ -9,7 +9,7 @@
 // Buffers of the arena pad rows to 16 elements (64 bytes of f32); inputs and outputs are the
 // caller's and dense.
 #include "ir/Graph/Operators.h"
-#include "mlir/IR/IRMapping.h"
+#include "passes/FlattenControlFlow.h"
 #include "passes/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
@@ -105,18 +105,24 @@ private:
 };
 
 /// A function as it is rewritten.
-class ScheduleBuilder {
+class ScheduleBuilder : public ScheduleTarget {
 public:
   ScheduleBuilder(graph::FuncOp func, KernelTable &kernels)
-      : func(func), kernels(kernels), dims(graph::getDeclaredDims(func->getParentOp())),
-        builder(func) {}
+      : ScheduleTarget(func), func(func), kernels(kernels) {}
   LogicalResult run();
+  LogicalResult addRegion(graph::FusedOp fused) override {
+    return success(addView(fused) || succeeded(addLaunch(fused)));
+  }
+  FailureOr<Value> addBuffer(Operation *op, Value value) override {
+    return addBuffer(op, value, getRowElements(cast<RankedTensorType>(value.getType())));
+  }
 
 private:
   LogicalResult declareInputs();
   LogicalResult declareOutputs();
   LogicalResult addLaunch(graph::FusedOp fused);
   bool addView(graph::FusedOp fused);
+  FailureOr<Value> addBuffer(Operation *op, Value value, int64_t stride);
   FailureOr<Value> getWrite(graph::FusedOp fused, Value result);
   FailureOr<int64_t> getRowStride(Operation *op, Value value);
   LogicalResult addWorkspace(graph::FusedOp fused, graph::AttentionOp attention,
@@ -124,9 +130,6 @@ private:
 
   graph::FuncOp func;
   KernelTable &kernels;
-  SmallVector<graph::DimOp> dims;
-  OpBuilder builder;
-  IRMapping values;                          // values of the graph function -> buffers
   llvm::DenseMap<StringAttr, Value> weights; // declared weights
 };
 
@@ -196,7 +199,7 @@ LogicalResult ScheduleBuilder::declareInputs() {
 LogicalResult ScheduleBuilder::declareOutputs() {
   Operation *terminator = func.getBody().front().getTerminator();
   for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
-    if (!value.getDefiningOp<graph::FusedOp>())
+    if (!isa_and_nonnull<graph::FusedOp, graph::IfOp, graph::LoopOp>(value.getDefiningOp()))
       return terminator->emitOpError() << "result " << i << " is not computed by a region";
     if (values.contains(value))
       return terminator->emitOpError() << "result " << i << " is returned twice";
@@ -213,15 +216,6 @@ static int64_t getPaddedStride(int64_t columns) {
   constexpr int64_t conflicting = 512; // f32
   int64_t stride = int64_t(llvm::alignTo(columns, kRowMultiple));
   return stride % conflicting ? stride : stride + kRowMultiple;
-}
-
-/// The only op of a region that puts elements into another shape and does nothing else, or null.
-static graph::ComputeOp getReshape(graph::FusedOp fused) {
-  Block &body = fused.getBody().front();
-  auto op = dyn_cast<graph::ComputeOp>(body.front());
-  bool alone = op && op.getKind() == "reshape" && op->getNextNode() == body.getTerminator() &&
-               isa<BlockArgument>(op.getOperand(0));
-  return alone ? op : graph::ComputeOp();
 }
 
 /// The stride of rows of a region's result. Rows of arrays are dense, but where they would meet in
@@ -264,19 +258,23 @@ FailureOr<int64_t> ScheduleBuilder::getRowStride(Operation *op, Value value) {
   return int64_t(0);
 }
 
+FailureOr<Value> ScheduleBuilder::addBuffer(Operation *op, Value value, int64_t stride) {
+  auto type = cast<RankedTensorType>(value.getType());
+  FailureOr<AffineMap> bytes = getBytes(op, type, stride, dims);
+  if (failed(bytes))
+    return failure();
+  return exec::BufferOp::create(builder, op->getLoc(), type, builder.getI64IntegerAttr(stride),
+                                AffineMapAttr::get(*bytes), AffineMapAttr())
+      .getResult();
+}
+
 /// The buffer that takes a region's result: an output, or a new one in the arena.
 FailureOr<Value> ScheduleBuilder::getWrite(graph::FusedOp fused, Value result) {
   if (values.contains(result))
     return values.lookup(result);
-  auto type = cast<RankedTensorType>(result.getType());
-  int64_t stride = chooseStride(fused, result);
-  FailureOr<AffineMap> bytes = getBytes(fused, type, stride, dims);
-  if (failed(bytes))
-    return failure();
-  Value buffer =
-      exec::BufferOp::create(builder, fused.getLoc(), type, builder.getI64IntegerAttr(stride),
-                             AffineMapAttr::get(*bytes), AffineMapAttr());
-  values.map(result, buffer);
+  FailureOr<Value> buffer = addBuffer(fused, result, chooseStride(fused, result));
+  if (succeeded(buffer))
+    values.map(result, *buffer);
   return buffer;
 }
 
@@ -403,22 +401,18 @@ LogicalResult ScheduleBuilder::run() {
   SmallVector<Attribute> bounds;
   for (graph::DimOp dim : dims)
     bounds.push_back(exec::DimBoundsAttr::get(builder.getContext(), dim.getSymName(), dim.getMin(),
-                                              dim.getMax()));
+                                              dim.getMax(), dim.getValueAttr(),
+                                              dim.getComputed()));
   auto schedule =
       exec::FuncOp::create(builder, func.getLoc(), func.getSymNameAttr(),
                            builder.getArrayAttr(bounds), AffineMapAttr(), AffineMapAttr());
   builder.createBlock(&schedule.getBody());
   if (failed(declareInputs()) || failed(declareOutputs()))
     return failure();
-  for (Operation &op : func.getBody().front().without_terminator()) {
-    if (isa<graph::WeightRefOp>(op))
-      continue;
-    auto fused = dyn_cast<graph::FusedOp>(op);
-    if (!fused)
-      return op.emitOpError() << "is in no region; run fuse-regions first";
-    if (!addView(fused) && failed(addLaunch(fused)))
-      return failure();
-  }
+  if (auto requirements = func->getAttr("requirements"))
+    schedule->setAttr("requirements", requirements);
+  if (failed(flattenControlFlow(func.getBody().front(), *this)))
+    return failure();
   func.erase();
   return success();
 }

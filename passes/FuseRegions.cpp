@@ -5,7 +5,9 @@
 //                                            %m = graph.matmul %h, %c
 //                                            graph.yield %m }
 //
-// Inputs come in the order of their first use in the body. Constants move into the regions.
+// Inputs come in the order of their first use in the body. Constants move into the regions; one that
+// control flow or the function's caller takes is copied to memory by a region. Control flow divides a
+// block: no region reaches across it, for dims may change there.
 #include "mlir/IR/IRMapping.h"
 #include "passes/GroupRegions.h"
 #include "passes/ModelNames.h"
@@ -74,36 +76,74 @@ static void buildRegion(OpBuilder &builder, const RegionGroup &group, IRMapping 
     values.map(result, output);
 }
 
+static bool isControlFlow(Operation *op) { return isa<IfOp, LoopOp, SetDimsOp>(op); }
+
+/// Gives what an op takes from memory a place there, where no op computes it: constants and, of a
+/// return, inputs and what is returned twice.
+static void bringToMemory(Operation *op) {
+  bool isReturn = isa<ReturnOp>(op);
+  llvm::SmallPtrSet<Value, 8> seen;
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    bool isNew = seen.insert(value).second;
+    if (!value.getDefiningOp<ConstantOp>() &&
+        !(isReturn && (!isNew || !value.getDefiningOp() || value.getDefiningOp<WeightRefOp>())))
+      continue;
+    OpBuilder builder(op);
+    operand.set(ComputeOp::create(builder, op->getLoc(), value.getType(), "identity", value,
+                                  builder.getDictionaryAttr({}))
+                    .getResult(0));
+  }
+}
+
+/// Groups a block's ops and those of the blocks in it. `values` maps what was computed to the
+/// results of regions.
+static LogicalResult fuseBlock(Block &block, IRMapping &values) {
+  // Two regions that read one weight keep one use; a use must stand before both.
+  for (auto use : llvm::make_early_inc_range(block.getOps<WeightRefOp>()))
+    use->moveBefore(&block, block.begin());
+  SmallVector<Operation *> ends, old;
+  for (Operation &op : block)
+    if (isControlFlow(&op) || op.hasTrait<OpTrait::IsTerminator>())
+      ends.push_back(&op);
+  for (Operation *end : ends)
+    bringToMemory(end);
+
+  SmallVector<Operation *> line;
+  Operation *next = &block.front();
+  for (Operation *end : ends) {
+    for (line.clear(); next != end; next = next->getNextNode())
+      if (!isa<WeightRefOp>(next))
+        line.push_back(next);
+    next = end->getNextNode();
+    FailureOr<std::vector<RegionGroup>> groups = groupRegions(line);
+    if (failed(groups))
+      return failure();
+    OpBuilder builder(end);
+    for (const RegionGroup &group : *groups)
+      buildRegion(builder, group, values);
+    for (OpOperand &operand : end->getOpOperands())
+      operand.set(values.lookupOrDefault(operand.get()));
+    for (Region &region : end->getRegions())
+      if (failed(fuseBlock(region.front(), values)))
+        return failure();
+    llvm::append_range(old, line);
+  }
+  for (Operation *op : llvm::reverse(old))
+    if (op->use_empty())
+      op->erase();
+  for (auto use : llvm::make_early_inc_range(block.getOps<WeightRefOp>()))
+    if (use->use_empty())
+      use.erase();
+  return success();
+}
+
 namespace {
 struct FuseRegions : kiln::impl::FuseRegionsBase<FuseRegions> {
   void runOnOperation() override {
-    FuncOp func = getOperation();
-    FailureOr<std::vector<RegionGroup>> groups = groupRegions(func);
-    if (failed(groups))
-      return signalPassFailure();
-
-    Block &block = func.getBody().front();
-    SmallVector<Operation *> old;
-    for (Operation &op : block.without_terminator())
-      if (!isa<WeightRefOp>(op))
-        old.push_back(&op);
-    // Two regions that read one weight keep one use; a use must stand before both.
-    for (auto use : llvm::make_early_inc_range(block.getOps<WeightRefOp>()))
-      use->moveBefore(&block, block.begin());
-
-    Operation *terminator = block.getTerminator();
-    OpBuilder builder(terminator);
     IRMapping values;
-    for (const RegionGroup &group : *groups)
-      buildRegion(builder, group, values);
-    for (OpOperand &operand : terminator->getOpOperands())
-      operand.set(values.lookupOrDefault(operand.get()));
-    for (Operation *op : llvm::reverse(old))
-      if (op->use_empty())
-        op->erase();
-    for (auto use : llvm::make_early_inc_range(block.getOps<WeightRefOp>()))
-      if (use->use_empty())
-        use.erase();
+    if (failed(fuseBlock(getOperation().getBody().front(), values)))
+      return signalPassFailure();
   }
 };
 } // namespace

@@ -41,7 +41,7 @@ struct Group {
 
 class Grouping {
 public:
-  explicit Grouping(FuncOp func) : func(func) {}
+  explicit Grouping(ArrayRef<Operation *> line) : line(line) {}
   LogicalResult run(std::vector<RegionGroup> &result);
 
 private:
@@ -75,7 +75,7 @@ private:
   bool gathersFromItself(unsigned left, unsigned right) const;
   llvm::BitVector findNeeded() const;
 
-  FuncOp func;
+  ArrayRef<Operation *> line;
   SmallVector<Operation *> ops; // the fusable ops, in program order
   llvm::DenseMap<Operation *, unsigned> index;
   std::vector<SmallVector<unsigned>>
@@ -87,13 +87,13 @@ private:
 } // namespace
 
 LogicalResult Grouping::collectOps() {
-  for (Operation &op : func.getBody().front()) {
-    if (isa<WeightRefOp, ConstantOp, ReturnOp>(op))
+  for (Operation *op : line) {
+    if (isa<WeightRefOp, ConstantOp>(op))
       continue;
     if (!isa<FusableOpInterface>(op))
-      return op.emitOpError() << "cannot take part in a kernel";
-    index[&op] = ops.size();
-    ops.push_back(&op);
+      return op->emitOpError() << "cannot take part in a kernel";
+    index[op] = ops.size();
+    ops.push_back(op);
   }
   successors.resize(ops.size());
   groups.resize(ops.size());
@@ -458,9 +458,9 @@ std::vector<RegionGroup> Grouping::order() {
         addEdge(groupOf[lastEffect], groupOf[i]);
       lastEffect = i;
     }
-  for (Value value : func.getBody().front().getTerminator()->getOperands())
-    if (int from = producer(value); from >= 0)
-      results.set(from);
+  for (auto [i, op] : llvm::enumerate(ops))
+    if (llvm::any_of(op->getUsers(), [&](Operation *user) { return !index.contains(user); }))
+      results.set(i); // read elsewhere, or returned
 
   std::set<unsigned> ready; // by the program order of a group's first op
   for (unsigned group : regions)
@@ -503,9 +503,9 @@ LogicalResult Grouping::run(std::vector<RegionGroup> &result) {
   return success();
 }
 
-FailureOr<std::vector<RegionGroup>> kiln::groupRegions(FuncOp func) {
+FailureOr<std::vector<RegionGroup>> kiln::groupRegions(ArrayRef<Operation *> line) {
   std::vector<RegionGroup> result;
-  if (failed(Grouping(func).run(result)))
+  if (failed(Grouping(line).run(result)))
     return failure();
   return result;
 }

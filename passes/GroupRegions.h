@@ -14,9 +14,9 @@ struct RegionGroup {
   llvm::SmallVector<mlir::Value> results;   // values of it that are needed outside
 };
 
-/// Groups the ops of a function's body; the groups come in an order in which they can run. Fails
-/// where an op is neither a weight use, a constant, nor fusable.
-mlir::FailureOr<std::vector<RegionGroup>> groupRegions(graph::FuncOp func);
+/// Groups ops that follow each other in a block; the groups come in an order in which they can run.
+/// Fails where an op is neither a weight use, a constant, nor fusable.
+mlir::FailureOr<std::vector<RegionGroup>> groupRegions(llvm::ArrayRef<mlir::Operation *> line);
 
 } // namespace kiln
 

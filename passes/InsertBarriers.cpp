@@ -2,7 +2,8 @@
 // all wait for all. One is needed before a launch exactly where it meets an earlier launch since
 // the last barrier in some memory that one of the two writes: workers cut their shares differently,
 // so no dependence between launches stays within a worker. A launch writes its `writes` and the
-// layers of caches among its `reads`.
+// layers of caches among its `reads`. Branches, jumps and set_dims are barriers themselves: what they
+// read has been written, and a mark is reached with no more accesses behind it than by walking on.
 #include "passes/Passes.h"
 
 namespace kiln {
@@ -24,6 +25,13 @@ struct Accesses {
 
 } // namespace
 
+/// The buffer, input, output or weight that a value lies in.
+static Value getMemory(Value value) {
+  while (auto view = value.getDefiningOp<exec::ViewOp>())
+    value = view.getBuffer();
+  return value;
+}
+
 static Accesses getAccesses(exec::LaunchOp launch) {
   Accesses accesses;
   size_t cache = 0;
@@ -31,10 +39,10 @@ static Accesses getAccesses(exec::LaunchOp launch) {
     if (isa<graph::CacheType>(value.getType()))
       accesses.writes.push_back({value, launch.getLayers()[cache++]});
     else
-      accesses.reads.push_back({value, 0});
+      accesses.reads.push_back({getMemory(value), 0});
   }
   for (Value value : launch.getWrites())
-    accesses.writes.push_back({value, 0});
+    accesses.writes.push_back({getMemory(value), 0});
   return accesses;
 }
 
@@ -43,7 +51,7 @@ struct InsertBarriers : kiln::impl::InsertBarriersBase<InsertBarriers> {
   void runOnOperation() override {
     llvm::DenseSet<Memory> read, written; // since the last barrier
     for (Operation &op : getOperation().getBody().front()) {
-      if (isa<exec::BarrierOp>(op)) {
+      if (isa<exec::BarrierOp, exec::BranchOp, exec::JumpOp, exec::SetDimsOp>(op)) {
         read.clear();
         written.clear();
       }

@@ -70,8 +70,8 @@ def FuseRegions : Pass<"fuse-regions", "::kiln::graph::FuncOp"> {
   let summary = "Groups ops into the regions that become kernels";
   let description = [{
     Does: grows a `graph.fused` around every contraction and attention, and gathers what is left.
-    Requires: every op is a `graph.use`, a `graph.constant` or implements FusableOpInterface.
-    Guarantees: the function holds only uses, regions and its return; a contraction's region gives only the contraction's or its epilogue's values.
+    Requires: every op is a `graph.use`, a `graph.constant`, control flow, or implements FusableOpInterface.
+    Guarantees: blocks hold only uses, regions, control flow and what ends them; a contraction's region gives only the contraction's or its epilogue's values.
     Example: tests/passes/fuse-regions.mlir
   }];
 }
@@ -81,7 +81,7 @@ def FuseRegions : Pass<"fuse-regions", "::kiln::graph::FuncOp"> {
 def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
   let summary = "Turns graph functions into schedules of kernel launches";
   let description = [{
-    Does: outlines every `graph.fused` into an `exec.kernel`, one for all regions of equal content.
+    Does: outlines every `graph.fused` into an `exec.kernel`, one for all regions of equal content; control flow becomes jumps.
     Requires: fuse-regions has run; weights have formats and layouts.
     Guarantees: no `graph.func` is left; layers and weights are bindings; rows of arena buffers are padded to 16 elements.
     Example: tests/passes/form-kernels.mlir
@@ -103,7 +103,7 @@ def PlanMemory : Pass<"plan-memory", "::kiln::exec::FuncOp"> {
   let summary = "Places every buffer in the arena";
   let description = [{
     Does: sets `offset` of every buffer, `arena_bytes` and `lower_bound_bytes` of the function.
-    Requires: barriers are in place; sizes are linear in the dims.
+    Requires: barriers are in place; sizes are sums and products of dims and their quotients.
     Guarantees: buffers that are live between the same two barriers do not overlap for any dims within their bounds; offsets are multiples of 64 bytes.
     Example: tests/passes/plan-memory.mlir
   }];

@@ -278,3 +278,30 @@ graph.func @experts(%x: !x, %l: !r, %w: !e) -> !x {
   %y = graph.combine %s, %r : !x, !r -> !x
   graph.return %y : !x
 }
+
+// -----
+
+// Blocks of control flow are grouped on their own; constants that control flow takes are brought to
+// memory, in regions.
+!x = tensor<4x4xf32>
+// CHECK-LABEL: graph.func @blocks
+// CHECK: %[[A:.*]] = graph.fused (%{{.*}} = %arg0
+// CHECK-NEXT: graph.relu
+// CHECK: %[[GO:.*]] = graph.fused
+// CHECK-NEXT: graph.constant
+// CHECK-NEXT: graph.compute "identity"
+// CHECK: graph.loop %[[GO]], %[[A]]
+// CHECK-NEXT: ^bb0(%[[C:.*]]: tensor<i1>, %[[V:.*]]: tensor
+// CHECK-NEXT: %[[S:.*]] = graph.fused (%{{.*}} = %[[V]] : {{.*}}, %{{.*}} = %[[A]] :
+// CHECK-NEXT: graph.add
+// CHECK: graph.yield %[[C]], %[[S]]
+graph.func @blocks(%x: !x) -> !x {
+  %a = graph.relu %x : !x
+  %go = graph.constant dense<true> : tensor<i1>
+  %r:2 = graph.loop %go, %a : tensor<i1>, !x -> (tensor<i1>, !x) {
+  ^bb0(%c: tensor<i1>, %v: !x):
+    %s = graph.add %v, %a : !x, !x
+    graph.yield %c, %s : tensor<i1>, !x
+  }
+  graph.return %r#1 : !x
+}

@@ -41,8 +41,47 @@ exec.func @f dims [#exec.dim<"n" in [1, 8]>] {
 
 // -----
 
-// A size that is not linear in the dims is refused.
-exec.func @f dims [#exec.dim<"n" in [1, 8]>, #exec.dim<"m" in [1, 8]>] {
-  // expected-error @+1 {{has a size that is not linear in the dims}}
-  %a = exec.buffer stride 16 bytes affine_map<()[n, m] -> (n floordiv 3)> : tensor<16xf32>
+// Products of dims and quotients are variables of their own; a derived dim stands for its value, bytes
+// that are no multiple of 64 are rounded up together.
+!x = tensor<?x16xf32, #graph.dims<@n>>
+// CHECK: #[[B:.*]] = affine_map<()[s0, s1, s2] -> (s1 * s2)>
+// CHECK: #[[AB:.*]] = affine_map<()[s0, s1, s2] -> ((s0 * s1) * 128)>
+// CHECK: #[[ALL:.*]] = affine_map<()[s0, s1, s2] -> ((s0 * s1) * 128 + ((s0 * 4) ceildiv 64) * 64)>
+// CHECK: arena_bytes = #[[ALL]]
+exec.func @f dims [#exec.dim<"n" in [1, 8]>, #exec.dim<"m" in [1, 8]>, #exec.dim<"d" in [2, 16] is affine_map<()[n] -> (n * 2)>>] {
+  %a = exec.buffer stride 16 bytes affine_map<()[n, m, d] -> (m * d * 64)> : !x
+  %b = exec.buffer stride 16 bytes affine_map<()[n, m, d] -> (n * 4)> : !x
+  exec.launch @k() -> (%a : !x)
+  exec.launch @k() -> (%b : !x)
+}
+
+// -----
+
+// A buffer that carries something into a loop or from round to round is live to the loop's end, here
+// %a; one that is written before it is read in each round, %t, makes room.
+!x = tensor<4x16xf32>
+// CHECK: arena_bytes = #[[SIZE:.*]], lower
+// CHECK: exec.buffer stride 16 bytes #{{.*}} at #[[ZERO:.*]] :
+// CHECK: exec.buffer stride 16 bytes #{{.*}} at #[[ONE:.*]] :
+// CHECK: exec.buffer stride 16 bytes #{{.*}} at #[[TWO:.*]] :
+// CHECK: exec.buffer stride 16 bytes #{{.*}} at #[[ONE]] :
+exec.func @f dims [] {
+  %c = exec.input "c" : tensor<i1>
+  %y = exec.output "y" : !x
+  %a = exec.buffer stride 16 bytes affine_map<() -> (256)> : !x
+  %t = exec.buffer stride 16 bytes affine_map<() -> (256)> : !x
+  %u = exec.buffer stride 16 bytes affine_map<() -> (256)> : !x
+  %w = exec.buffer stride 16 bytes affine_map<() -> (256)> : !x
+  exec.launch @k() -> (%a : !x)
+  exec.mark 0
+  exec.branch %c else 1 : tensor<i1>
+  exec.launch @k(%a : !x) -> (%t : !x)
+  exec.barrier
+  exec.launch @k(%t : !x) -> (%u : !x)
+  exec.barrier
+  exec.launch @k(%u : !x) -> (%w : !x)
+  exec.barrier
+  exec.launch @k(%w : !x) -> (%y : !x)
+  exec.jump 0
+  exec.mark 1
 }

@@ -65,7 +65,7 @@ static Json inspectSchedule(const schema::Program &program, const schema::Functi
   std::map<std::string, size_t> seen; // "name without number, kernel" → entry
   uint64_t launches = 0, barriers = 0;
   for (const schema::Step *step : *function.steps()) {
-    if (step->kind() == schema::StepKind_barrier) {
+    if (step->kind() != schema::StepKind_launch) { // branches and the like are barriers too
       ++barriers;
       continue;
     }
