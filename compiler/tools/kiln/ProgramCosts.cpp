@@ -2,49 +2,12 @@
 // it is bound to, and every kernel its multiply-accumulates as an expression of the call's dims.
 // The runtime has verified the program when it opened the model.
 #include "compiler/tools/kiln/ProgramCosts.h"
+#include "compiler/tools/kiln/EvaluateExpr.h"
 #include "kiln/artifact.h"
 #include "program_generated.h"
 #include <algorithm>
 
 using namespace kiln;
-
-static int64_t evaluate(const schema::Expr &expr, const std::vector<int64_t> &dims) {
-  std::vector<int64_t> stack;
-  for (flatbuffers::uoffset_t i = 0; i < expr.code()->size(); ++i) {
-    int64_t argument = expr.args()->Get(i);
-    schema::ExprOp op = schema::ExprOp(expr.code()->Get(i));
-    if (op == schema::ExprOp_constant || op == schema::ExprOp_dim) {
-      stack.push_back(op == schema::ExprOp_constant ? argument : dims[size_t(argument)]);
-      continue;
-    }
-    int64_t right = stack.back();
-    stack.pop_back();
-    int64_t &left = stack.back();
-    switch (op) {
-    case schema::ExprOp_add:
-      left += right;
-      break;
-    case schema::ExprOp_mul:
-      left *= right;
-      break;
-    case schema::ExprOp_ceil_div:
-      left = right ? (left + right - 1) / right : 0;
-      break;
-    case schema::ExprOp_floor_div:
-      left = right ? left / right : 0;
-      break;
-    case schema::ExprOp_max:
-      left = std::max(left, right);
-      break;
-    case schema::ExprOp_min:
-      left = std::min(left, right);
-      break;
-    default:
-      break;
-    }
-  }
-  return stack.empty() ? 0 : stack.back();
-}
 
 static const schema::Function *findDecoder(const schema::Program &program,
                                            const std::string &name) {
@@ -151,11 +114,11 @@ std::vector<StepCost> ProgramCosts::steps(const kiln_llm_info &info, uint64_t to
       const schema::Kernel *kernel = parsed.kernels()->Get(step->kernel());
       cost.kernel = int32_t(step->kernel());
       bool matmul = isMatmul(parsed, *step);
-      double macs = kernel->macs() ? double(evaluate(*kernel->macs(), dims)) : 0;
+      double macs = kernel->macs() ? double(evaluateExpr(*kernel->macs(), dims)) : 0;
       double elements = 0;
       for (const schema::Binding *binding : *step->bindings()) {
         if (matmul && binding->space() == schema::Space_weight) {
-          cost.weightBytes += uint64_t(evaluate(*binding->size_bytes(), dims));
+          cost.weightBytes += uint64_t(evaluateExpr(*binding->size_bytes(), dims));
           elements += elementsOf(*parsed.weights()->Get(binding->index()));
         }
         cost.readsCache |= binding->space() == schema::Space_state;

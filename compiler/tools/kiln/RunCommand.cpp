@@ -1,8 +1,9 @@
-// kiln run: generate from a prompt with a compiled language model. Only what was generated goes to
-// stdout.
+// kiln run: generate from a prompt with a compiled language model, only what was generated going to
+// stdout; or call another model's function with arrays.
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/tools/kiln/LanguageModel.h"
 #include "compiler/tools/kiln/NpyFile.h"
+#include "compiler/tools/kiln/RunFunction.h"
 #include "compiler/tools/kiln/SamplingOptions.h"
 #include <vector>
 
@@ -12,10 +13,12 @@ namespace {
 
 struct RunArguments {
   std::string model, prompt, output = "text", logits;
+  std::vector<std::string> outputs; // how tokens are printed, or where outputs of a function go
+  ValueArguments values;
   std::vector<int32_t> promptIds;
   std::vector<std::string> stops;
   SamplingOptions sampling;
-  bool hasPrompt = false, quiet = false;
+  bool hasPrompt = false, quiet = false, json = false;
   size_t maxTokens = 256;
   uint32_t threads = 0, context = 0, chunk = 0;
 };
@@ -174,9 +177,39 @@ static int run(const RunArguments &arguments) {
   return 0;
 }
 
+static int runText(RunArguments &arguments) {
+  if (arguments.values.any() || arguments.json)
+    return reportFailure(arguments.model +
+                         " is a language model: --input, --dim, --random-inputs, --function and "
+                         "--json are for others");
+  if (!arguments.outputs.empty())
+    arguments.output = arguments.outputs.back();
+  if (arguments.output != "text" && arguments.output != "ids")
+    return reportFailure("--output " + arguments.output +
+                         ": expected text or ids of a language model");
+  return run(arguments);
+}
+
+static int runArrays(const RunArguments &arguments) {
+  if (arguments.hasPrompt || !arguments.promptIds.empty() || !arguments.logits.empty())
+    return reportFailure(arguments.model +
+                         " is no language model: give --input, or --random-inputs");
+  RunFunctionOptions options;
+  options.model = arguments.model;
+  options.values = arguments.values;
+  options.outputs = arguments.outputs;
+  options.seed = arguments.sampling.seed;
+  options.threads = arguments.threads;
+  options.quiet = arguments.quiet;
+  options.json = arguments.json;
+  return runFunction(options);
+}
+
 void kiln::addRunCommand(CLI::App &app, int &exitCode) {
   auto a = std::make_shared<RunArguments>();
-  CLI::App *command = app.add_subcommand("run", "Generate text with a compiled language model");
+  CLI::App *command =
+      app.add_subcommand("run", "Generate text with a compiled language model, or call another "
+                                "model's function with arrays");
   command->add_option("artifact", a->model, "The .kiln file")->required();
   CLI::Option *prompt =
       command->add_option("--prompt", a->prompt, "Text to continue; default: the begin token");
@@ -190,18 +223,24 @@ void kiln::addRunCommand(CLI::App &app, int &exitCode) {
   command->add_option("--threads", a->threads, "Workers; default: the physical cores");
   command->add_option("--context", a->context, "Positions to reserve; default: the model's");
   command->add_option("--chunk", a->chunk, "Most prompt tokens of one call");
-  command->add_option("--output", a->output, "text, or ids separated by spaces")
-      ->check(CLI::IsMember({"text", "ids"}))
-      ->capture_default_str();
+  command
+      ->add_option("--output", a->outputs,
+                   "text, or ids separated by spaces (default: text); of other models "
+                   "NAME=@FILE.npy, which may be repeated")
+      ->take_all();
   command->add_option("--logits", a->logits,
                       "Write every prompt token's logits to this .npy file, f32 [tokens, vocab]");
+  a->values.addTo(*command);
   command->add_flag("--quiet", a->quiet, "No statistics");
-  setExamples(*command,
-              "  kiln run model.kiln --prompt \"Once upon a time\" --max-tokens 100\n"
-              "  kiln run model.kiln --prompt-ids 1,403,407 --greedy --output ids\n"
-              "  kiln run model.kiln --prompt Hello --max-tokens 0 --logits logits.npy\n");
+  command->add_flag("--json", a->json, "Outputs of a function as JSON on stdout");
+  setExamples(*command, "  kiln run model.kiln --prompt \"Once upon a time\" --max-tokens 100\n"
+                        "  kiln run model.kiln --prompt-ids 1,403,407 --greedy --output ids\n"
+                        "  kiln run model.kiln --prompt Hello --max-tokens 0 --logits logits.npy\n"
+                        "  kiln run net.kiln --input x=@x.npy --output y=@y.npy\n"
+                        "  kiln run net.kiln --input x=1,2,3 --input mask=@mask.pb\n"
+                        "  kiln run net.kiln --random-inputs --seed 7 --dim N=4 --json\n");
   command->callback([a, prompt, &exitCode] {
     a->hasPrompt = prompt->count() > 0;
-    exitCode = run(*a);
+    exitCode = isFunctionArtifact(a->model) ? runArrays(*a) : runText(*a);
   });
 }
