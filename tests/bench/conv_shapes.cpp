@@ -6,8 +6,8 @@
 // outputs, kernel, stride, pad, groups; or "name rows columns outputs" of a matmul. Prints name,
 // threads, the best time in microseconds, GFLOP/s and the share of the peak, which a loop of
 // multiplications in registers measures first.
-#include "compiler/GenerateCode.h"
 #include "codegen/Target.h"
+#include "compiler/GenerateCode.h"
 #include "ir/Exec/ExecDialect.h"
 #include "ir/PanelLayout.h"
 #include "kiln/abi.h"
@@ -60,8 +60,8 @@ std::string kernelText(const Shape &s) {
                         std::to_string(padded(s.outputs)) + "] {\n";
   if (s.isMatmul) {
     std::string in = tensor({s.height, s.channels}), out = tensor({s.height, s.outputs});
-    return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w + ", %b: " +
-           bias + "):\n%c = graph.matmul %x, %w : " + in + ", " + w + " -> " + out +
+    return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w +
+           ", %b: " + bias + "):\n%c = graph.matmul %x, %w : " + in + ", " + w + " -> " + out +
            "\n%y = graph.add %c, %b : " + out + ", " + bias + "\ngraph.yield %y : " + out + "\n}";
   }
   std::string in = tensor({s.images, s.height, s.width, s.channels}),
@@ -69,8 +69,9 @@ std::string kernelText(const Shape &s) {
   auto both = [](int64_t value) {
     return "array<i64: " + std::to_string(value) + ", " + std::to_string(value) + ">";
   };
-  return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w + ", %b: " +
-         bias + "):\n%c = graph.compute \"conv\"(%x, %w, %b) {kernel = " + both(s.kernel) +
+  return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w +
+         ", %b: " + bias +
+         "):\n%c = graph.compute \"conv\"(%x, %w, %b) {kernel = " + both(s.kernel) +
          ", strides = " + both(s.stride) + ", pads_begin = " + both(s.pad) +
          ", pads_end = " + both(s.pad) + ", dilations = " + both(1) +
          ", groups = " + std::to_string(s.groups) + " : i64} : (" + in + ", " + w + ", " + bias +
@@ -221,8 +222,7 @@ int main(int argc, char **argv) {
   }
   if (threads.empty())
     threads = {1, 2};
-  const Target *target =
-      llvm::cantFail(targetName.empty() ? hostTarget() : findTarget(targetName));
+  const Target *target = llvm::cantFail(targetName.empty() ? hostTarget() : findTarget(targetName));
   double peak = measurePeak();
   std::printf("# %s, peak of a thread %.0f GFLOP/s\n", target->name.c_str(), peak);
   for (const Shape &shape : readShapes(argv[1])) {
@@ -243,8 +243,8 @@ int main(int argc, char **argv) {
       return 1;
     }
     if (!dump.empty())
-      std::ofstream(dump + "/" + shape.name + ".s").write(listing.text.data(),
-                                                          std::streamsize(listing.text.size()));
+      std::ofstream(dump + "/" + shape.name + ".s")
+          .write(listing.text.data(), std::streamsize(listing.text.size()));
     std::string path = "/tmp/kiln-conv-" + std::to_string(getpid()) + ".so";
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char *>(image->elf.data()),
