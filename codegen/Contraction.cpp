@@ -10,10 +10,14 @@
 // so weights stream once per block of rows, a panel stays in cache while tiles of rows pass, and
 // one description yields the kernels for one row, for a few and for many. Few rows may be prepared
 // in a finer form than many (DotStrategy::fine). Where the target has a matrix unit, many rows go
-// another way (codegen/MatrixContraction.cpp) and few rows this one.
+// another way (codegen/MatrixContraction.cpp) and few rows this one. Many rows times floats are
+// read in place where nothing has to happen to them before, in tiles that keep the units for
+// multiplication busy (codegen/FloatTile.h).
 #include "codegen/Contraction.h"
 #include "codegen/ContractionKernel.h"
 #include "codegen/EmitSupport.h"
+#include "codegen/FloatTile.h"
+#include "codegen/LowerTiles.h"
 #include "codegen/MatrixContraction.h"
 #include "codegen/RowBlocks.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -26,6 +30,8 @@ using namespace kiln::emit;
 static constexpr int64_t panelsAtOnce = 4;
 // Rows for which vectors multiply finer activations in about the time that memory takes.
 static constexpr int64_t fewRows = 4;
+// Rows of floats that are multiplied a few panels side by side, as memory likes it.
+static constexpr int64_t fewFloatRows = 7;
 
 std::optional<std::string> kiln::refuseContraction(exec::KernelOp kernel, const Target &target,
                                                    const DotStrategy &dot) {
@@ -81,15 +87,8 @@ public:
     int64_t block = matrix.largestBlock();
     Value rows = k.resultRows();
     RowsWay few(dotOfFew(), k.layout, k.target.matrix->minimumRows - 1);
-    auto emitFew = [&] {
-      // All rows are one block; an item is the panels that a step of the matrix unit takes.
-      int64_t panels = matrix.panelsPerItem();
-      Value from = frame.mul(frame.begin(), i64(b, panels));
-      Value to = frame.min(frame.mul(frame.end(), i64(b, panels)), i64(b, k.layout.panelCount()));
-      Value first = i64(b, 0);
-      blocks.ifNotPrepared(first, [&] { prepareRows(few, first, rows); });
-      emitRows(few, first, rows, from, to);
-    };
+    // An item is the panels that a step of the matrix unit takes.
+    auto emitFew = [&] { emitOneBlock(few, rows, matrix.panelsPerItem()); };
     auto emitMany = [&] {
       k.target.matrix->begin(b, matrix.configuration());
       blocks.forEach(
@@ -104,7 +103,91 @@ public:
     return code(block, matrix.itemsPerBlock(), std::max(few.scratchBytes(), matrix.scratchBytes()));
   }
 
+  KernelCode emitFloats() {
+    blocks.begin();
+    Value rows = k.resultRows();
+    RowsWay few(dot, k.layout, fewFloatRows);
+    FloatRows many = chooseFloatRows();
+    int64_t panels = k.layout.panelCount(), items = llvm::divideCeil(panels, many.panels);
+    auto emitMany = [&] {
+      blocks.forEach(
+          rows, i64(b, many.block), items,
+          [&](Value first, Value count) {
+            if (!many.inPlace)
+              prepareRows(few, first, count);
+          },
+          [&](Value first, Value count, Value from, Value to) {
+            Value address = preparedRows(few);
+            if (many.inPlace)
+              address =
+                  emit::address(b, frame.buffer(k.shape.rows.parameter), first, many.rowBytes);
+            Value whole = frame.min(to, i64(b, panels / many.panels));
+            loop(b, from, whole, 1, [&](Value item) {
+              emitFloatPanels(many, address, frame.mul(item, i64(b, many.panels)), many.panels,
+                              first, count);
+            });
+            if (int64_t rest = panels % many.panels)
+              branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, to, i64(b, items)), [&] {
+                emitFloatPanels(many, address, i64(b, panels - rest), rest, first, count);
+              });
+          });
+    };
+    branch(b, atMost(rows, fewFloatRows), [&] { emitOneBlock(few, rows, many.panels); }, emitMany);
+    int64_t manyBytes = many.inPlace ? 0 : dot.scratchBytes + many.block * many.rowBytes;
+    return code(many.block, items, std::max(few.scratchBytes(), manyBytes));
+  }
+
 private:
+  /// All rows are one block; an item is so many panels.
+  void emitOneBlock(const RowsWay &way, Value rows, int64_t panels) {
+    Value from = frame.mul(frame.begin(), i64(b, panels));
+    Value to = frame.min(frame.mul(frame.end(), i64(b, panels)), i64(b, k.layout.panelCount()));
+    Value first = i64(b, 0);
+    blocks.ifNotPrepared(first, [&] { prepareRows(way, first, rows); });
+    emitRows(way, first, rows, from, to);
+  }
+
+  /// How many rows of floats are multiplied.
+  struct FloatRows {
+    bool inPlace;
+    int64_t rowBytes, block, panels; // of an item: panels of each matmul
+    SmallVector<int64_t> heights;    // of tiles
+  };
+
+  FloatRows chooseFloatRows() {
+    FloatRows many;
+    int64_t matmuls = int64_t(k.shape.matmuls.size()), panels = k.layout.panelCount();
+    many.inPlace = !k.shape.rows.norm && !k.shape.rows.picks;
+    many.rowBytes =
+        many.inPlace ? k.shape.rows.stride * 4 : PreparedRows(RowKind::F32, k.layout).stride;
+    constexpr int64_t lots = 1 << 20;
+    TileSize tile = chooseTile(lots, panels * matmuls, k.target);
+    many.panels = std::clamp<int64_t>(tile.panels / matmuls, 1, panels);
+    while (tile.rows > 1 &&
+           registersOf({tile.rows, many.panels * matmuls}, k.target) > k.target.vectorRegisters)
+      --tile.rows;
+    // A block's rows stay in the second-level cache while panels pass; of few panels there are more
+    // blocks, so that there is something to do for every worker.
+    int64_t mostTiles = many.inPlace && panels >= 64 ? 32 : 8;
+    int64_t tiles = k.target.l2Bytes / 2 / (many.rowBytes * tile.rows);
+    many.block = std::clamp<int64_t>(tiles, 1, mostTiles) * tile.rows;
+    many.heights.push_back(tile.rows);
+    for (int64_t height = int64_t(llvm::bit_floor(uint64_t(tile.rows - 1))); height; height /= 2)
+      many.heights.push_back(height);
+    return many;
+  }
+
+  /// The columns of a few neighbouring panels for all rows of the block, which lie at `rows`.
+  void emitFloatPanels(const FloatRows &many, Value rows, Value panel, int64_t panels,
+                       Value firstRow, Value count) {
+    Value rowOfBlock = k.toIndex(firstRow);
+    forTiles(b, many.heights, count, [&](Value tileRow, RankedTensorType type) {
+      auto dots = createDot(rows, tileRow, panel, panels, type, dot, /*ahead=*/0);
+      dots->setAttr(kRowBytesName, b.getI64IntegerAttr(many.rowBytes));
+      emitPanelEpilogues(dots, panel, panels, type, arith::AddIOp::create(b, rowOfBlock, tileRow));
+    });
+  }
+
   KernelCode code(int64_t rowsPerBlock, int64_t itemsPerBlock, int64_t scratchBytes) {
     auto map = [&](AffineExpr expr) {
       return AffineMap::get(0, k.kernel.getDims().size(), expr, b.getContext());
@@ -147,23 +230,33 @@ private:
                   Value count) {
     Value rowOfBlock = k.toIndex(firstRow);
     forTiles(b, k.target, count, way.most, [&](Value tileRow, RankedTensorType type) {
-      SmallVector<Value> addresses;
-      for (int64_t i = 0; i < panels; ++i)
-        for (graph::MatmulOp matmul : k.shape.matmuls)
-          addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
-      SmallVector<Type> types(addresses.size(), type);
-      auto dots = exec::TileDotOp::create(b, types, rows, tileRow, blocks.scratch(), addresses,
-                                          k.shape.format->name, way.dot.name, k.shape.depth,
-                                          /*ahead=*/panels * k.layout.panelBytes());
-      Value row = arith::AddIOp::create(b, rowOfBlock, tileRow);
-      for (int64_t i = 0; i < panels; ++i) {
-        IRMapping tiles;
-        for (auto [m, matmul] : llvm::enumerate(k.shape.matmuls))
-          tiles.map(matmul.getResult(), dots.getResult(i * k.shape.matmuls.size() + m));
-        Value column = k.toIndex(frame.mul(frame.add(panel, i64(b, i)), i64(b, 16)));
-        k.emitEpilogue(tiles, type, row, column);
-      }
+      auto dots = createDot(rows, tileRow, panel, panels, type, way.dot,
+                            /*ahead=*/panels * k.layout.panelBytes());
+      emitPanelEpilogues(dots, panel, panels, type, arith::AddIOp::create(b, rowOfBlock, tileRow));
     });
+  }
+
+  /// A result for each matmul of each panel, panel by panel.
+  exec::TileDotOp createDot(Value rows, Value tileRow, Value panel, int64_t panels,
+                            RankedTensorType type, const DotStrategy &dot, int64_t ahead) {
+    SmallVector<Value> addresses;
+    for (int64_t i = 0; i < panels; ++i)
+      for (graph::MatmulOp matmul : k.shape.matmuls)
+        addresses.push_back(k.panelAddress(matmul, frame.add(panel, i64(b, i))));
+    SmallVector<Type> types(addresses.size(), type);
+    return exec::TileDotOp::create(b, types, rows, tileRow, blocks.scratch(), addresses,
+                                   k.shape.format->name, dot.name, k.shape.depth, ahead);
+  }
+
+  void emitPanelEpilogues(exec::TileDotOp dots, Value panel, int64_t panels, RankedTensorType type,
+                          Value row) {
+    for (int64_t i = 0; i < panels; ++i) {
+      IRMapping tiles;
+      for (auto [m, matmul] : llvm::enumerate(k.shape.matmuls))
+        tiles.map(matmul.getResult(), dots.getResult(i * k.shape.matmuls.size() + m));
+      Value column = k.toIndex(frame.mul(frame.add(panel, i64(b, i)), i64(b, 16)));
+      k.emitEpilogue(tiles, type, row, column);
+    }
   }
 
   ContractionKernel k;
@@ -181,7 +274,9 @@ FailureOr<KernelCode> kiln::emitContraction(exec::KernelOp kernel, const Target 
   std::optional<ContractionShape> shape = ContractionShape::match(kernel, reason);
   if (!shape)
     return kernel.emitOpError() << "has no contraction: " << reason;
-  return ContractionEmitter(kernel, target, builder, dot, std::move(*shape)).emitRowsOnly();
+  bool areFloats = &dot == &fmaDot && !refuseFloatTile(*shape->format);
+  ContractionEmitter emitter(kernel, target, builder, dot, std::move(*shape));
+  return areFloats ? emitter.emitFloats() : emitter.emitRowsOnly();
 }
 
 // ---- With a matrix unit ---------------------------------------------------------------------

@@ -30,9 +30,14 @@ void ContractionKernel::emitEpilogue(IRMapping &tiles, RankedTensorType type, Va
                                     kernel.getRowStrides()[argument.getArgNumber()], shape.outputs);
   };
   for (Operation *op : shape.epilogue) {
-    for (Value operand : op->getOperands())
-      if (auto argument = dyn_cast<BlockArgument>(operand); argument && !tiles.contains(operand))
+    for (Value operand : op->getOperands()) {
+      if (tiles.contains(operand))
+        continue;
+      if (auto argument = dyn_cast<BlockArgument>(operand))
         tiles.map(operand, loadOperand(argument));
+      else
+        b.clone(*operand.getDefiningOp(), tiles); // a constant
+    }
     Operation *clone = b.clone(*op, tiles);
     clone->getResult(0).setType(type);
     tiles.map(op->getResult(0), clone->getResult(0));

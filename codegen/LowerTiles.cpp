@@ -5,7 +5,9 @@
 #include "codegen/LowerTiles.h"
 #include "codegen/DotStrategy.h"
 #include "codegen/EmitSupport.h"
+#include "codegen/FloatTile.h"
 #include "codegen/Target.h"
+#include "codegen/VectorEpilogue.h"
 #include "codegen/VectorMath.h"
 #include "codegen/reference/VectorizeBody.h"
 #include "ir/Exec/ExecDialect.h"
@@ -35,10 +37,13 @@ private:
   using Rows = SmallVector<Value>;
 
   LogicalResult lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b);
+  void lowerInPlace(exec::TileDotOp op, const Format &format, int64_t rowBytes,
+                    ImplicitLocOpBuilder &b);
   void lowerLoad(exec::TileLoadOp op, ImplicitLocOpBuilder &b);
   void lowerBroadcast(exec::TileBroadcastOp op, ImplicitLocOpBuilder &b);
   void lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b);
   LogicalResult lowerElementwise(Operation *op, ImplicitLocOpBuilder &b);
+  void lowerMap(graph::ComputeOp op, ImplicitLocOpBuilder &b);
 
   const Target &target;
   llvm::DenseMap<Value, Rows> tiles;
@@ -57,12 +62,17 @@ static Value toI64(ImplicitLocOpBuilder &b, Value index) {
 }
 
 LogicalResult TileLowering::lower(Operation *op) {
+  if (isa<graph::ConstantOp>(op)) {
+    lowered.push_back(op); // read by what uses it
+    return success();
+  }
   bool tileOp =
       isa<exec::TileDotOp, exec::TileLoadOp, exec::TileBroadcastOp, exec::TileStoreOp>(op);
   bool elementwise = false;
   if (auto fusable = dyn_cast<graph::FusableOpInterface>(op))
     elementwise = fusable.getFusionKind() == graph::FusionKind::Elementwise &&
                   isTile(op->getResult(0).getType());
+  elementwise |= isa<graph::ComputeOp>(op) && isTile(op->getResult(0).getType());
   if (isa<exec::TileLoopOp>(op))
     return op->emitOpError() << "is left; run split-dynamic-loops first";
   if (!tileOp && !elementwise)
@@ -94,6 +104,24 @@ static size_t panelsAtOnce(int64_t rows, const DotStrategy &dot, const Target &t
   return size_t(std::clamp<int64_t>(fitting, 1, rows == 1 ? 4 : 2));
 }
 
+/// All panels side by side, with rows as they lie.
+void TileLowering::lowerInPlace(exec::TileDotOp op, const Format &format, int64_t rowBytes,
+                                ImplicitLocOpBuilder &b) {
+  size_t count = size_t(cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0));
+  SmallVector<std::optional<int64_t>> places;
+  for (size_t r = 0; r < count; ++r)
+    places.push_back(int64_t(r) * rowBytes);
+  SmallVector<Value> panels(op.getPanels());
+  SmallVector<Value> sums(panels.size() * count,
+                          splatConstant(b, vectorOf(lanes, b.getF32Type()), 0));
+  sums = emitFloatProducts(b,
+                           {address(b, op.getRows(), toI64(b, op.getRow()), rowBytes), places,
+                            panels, &format, int64_t(op.getDepth())},
+                           sums);
+  for (size_t p = 0; p < panels.size(); ++p)
+    tiles[op.getResult(p)] = Rows(ArrayRef(sums).slice(p * count, count));
+}
+
 LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b) {
   const Format *format = findFormat(op.getFormat());
   if (!format)
@@ -104,6 +132,10 @@ LogicalResult TileLowering::lowerDot(exec::TileDotOp op, ImplicitLocOpBuilder &b
     if (dot->name != op.getStrategy())
       continue;
     PanelLayout layout(*format, lanes, op.getDepth());
+    if (auto rowBytes = op->getAttrOfType<IntegerAttr>(kRowBytesName)) {
+      lowerInPlace(op, *format, rowBytes.getInt(), b);
+      return success();
+    }
     PreparedRows prepared(dot->rowKind, layout);
     Value rows = address(b, op.getRows(), toI64(b, op.getRow()), prepared.stride);
     int64_t count = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0);
@@ -184,8 +216,33 @@ void TileLowering::lowerStore(exec::TileStoreOp op, ImplicitLocOpBuilder &b) {
   }
 }
 
+/// A map operator on tiles and single numbers.
+void TileLowering::lowerMap(graph::ComputeOp op, ImplicitLocOpBuilder &b) {
+  Rows rows;
+  for (int64_t r = 0, e = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(0); r < e;
+       ++r) {
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands()) {
+      auto constant = operand.getDefiningOp<graph::ConstantOp>();
+      if (!constant) {
+        operands.push_back(tiles[operand][size_t(r)]);
+        continue;
+      }
+      APFloat number = cast<SplatElementsAttr>(constant.getValue()).getSplatValue<APFloat>();
+      operands.push_back(
+          splatConstant(b, vectorOf(lanes, b.getF32Type()), number.convertToDouble()));
+    }
+    rows.push_back(emitMap(b, op, operands));
+  }
+  tiles[op.getResult(0)] = std::move(rows);
+}
+
 LogicalResult TileLowering::lowerElementwise(Operation *op, ImplicitLocOpBuilder &b) {
   Rows rows;
+  if (auto compute = dyn_cast<graph::ComputeOp>(op)) {
+    lowerMap(compute, b);
+    return success();
+  }
   for (size_t r = 0, e = tiles[op->getOperand(0)].size(); r < e; ++r) {
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())

@@ -6,6 +6,10 @@
 
 namespace kiln {
 
+/// Attribute of an exec.tile_dot whose rows are not prepared: they are f32, so many bytes apart,
+/// and `depth` elements of each are read; all panels are multiplied side by side.
+inline constexpr llvm::StringLiteral kRowBytesName = "row_bytes";
+
 struct Target;
 
 /// Replaces every exec.tile_* op below `root`, and every graph elementwise op between them, by one

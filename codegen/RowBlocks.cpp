@@ -44,6 +44,11 @@ void kiln::forTiles(ImplicitLocOpBuilder &b, const Target &target, Value count, 
   SmallVector<int64_t> heights;
   llvm::copy_if(target.rowTiles, std::back_inserter(heights),
                 [&](int64_t height) { return height <= most; });
+  forTiles(b, heights, count, body);
+}
+
+void kiln::forTiles(ImplicitLocOpBuilder &b, ArrayRef<int64_t> heights, Value count,
+                    llvm::function_ref<void(Value tileRow, RankedTensorType type)> body) {
   Value zero = arith::ConstantIndexOp::create(b, 0);
   Value end = arith::IndexCastOp::create(b, b.getIndexType(), count);
   auto tileLoop = exec::TileLoopOp::create(b, zero, end, heights);

@@ -43,6 +43,10 @@ private:
 void forTiles(mlir::ImplicitLocOpBuilder &b, const Target &target, mlir::Value count, int64_t most,
               llvm::function_ref<void(mlir::Value tileRow, mlir::RankedTensorType type)> body);
 
+/// The same in given heights, descending to 1.
+void forTiles(mlir::ImplicitLocOpBuilder &b, llvm::ArrayRef<int64_t> heights, mlir::Value count,
+              llvm::function_ref<void(mlir::Value tileRow, mlir::RankedTensorType type)> body);
+
 } // namespace kiln
 
 #endif

@@ -15,6 +15,23 @@ static constexpr int64_t lanes = PanelLayout::kPanelRows;
 
 // ---- What fits ----------------------------------------------------------------------------------
 
+/// A vector as weights are stored, which is padded with zeros to whole vectors.
+static bool isPadded(RankedTensorType type) {
+  graph::StoredAttr stored = graph::getStored(type);
+  return stored && type.getRank() == 1 && stored.getFormat() == "f32" &&
+         stored.getLayout() == kRowsLayoutName;
+}
+
+std::optional<std::string> kiln::refuseElements(RankedTensorType type) {
+  if (!type.getElementType().isF32())
+    return "an operand is not f32";
+  graph::StoredAttr stored = graph::getStored(type);
+  if (stored && stored.getFormat() != kRawFormatName &&
+      (stored.getFormat() != "f32" || stored.getLayout() != kRowsLayoutName))
+    return "a weight is not stored as f32 numbers";
+  return std::nullopt;
+}
+
 std::optional<VectorEpilogue::Spread> VectorEpilogue::spreadOf(RankedTensorType operand,
                                                                RankedTensorType result) {
   if (llvm::all_of(operand.getShape(), [](int64_t extent) { return extent == 1; }))
@@ -41,7 +58,6 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
   auto isF32 = [](Value value) { return graph::tensorOf(value).getElementType().isF32(); };
   if (!isF32(head.getResult(0)))
     return refuse("its result is not f32");
-  ArrayRef<int64_t> strides = kernel.getRowStrides();
   auto touches = [&](int64_t stride) {
     epilogue.whole &= stride >= int64_t(llvm::alignTo(epilogue.columns, lanes));
   };
@@ -56,11 +72,10 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
     if (type.getShape() != result.getShape() || graph::getDims(type) != graph::getDims(result))
       return refuse("'" + compute.getKind() + "' has another shape");
     for (Value operand : compute.getOperands()) {
-      Type element = graph::tensorOf(operand).getElementType();
       if (vectors.contains(operand))
         continue;
-      if (!element.isF32())
-        return refuse("'" + compute.getKind() + "' has an operand that is not f32");
+      if (std::optional<std::string> why = refuseElements(graph::tensorOf(operand)))
+        return refuse("'" + compute.getKind() + "': " + *why);
       std::optional<Spread> spread = spreadOf(graph::tensorOf(operand), result);
       if (auto constant = operand.getDefiningOp<graph::ConstantOp>()) {
         auto elements = dyn_cast<DenseElementsAttr>(constant.getValue());
@@ -72,10 +87,7 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
       if (!argument || !spread)
         return refuse("'" + compute.getKind() + "' has an operand of another shape");
       if (*spread == Spread::Element)
-        touches(strides[argument.getArgNumber()]);
-      // Weights are padded to whole vectors; anything else may be dense.
-      else if (*spread == Spread::Column && !graph::getStored(operand.getType()))
-        touches(0);
+        touches(epilogue.strideOf(argument.getArgNumber(), argument.getType()));
     }
     if (!type.getElementType().isF32() && !type.getElementType().isInteger(1))
       return refuse("'" + compute.getKind() + "' gives something else than f32");
@@ -86,7 +98,7 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
   for (auto [i, value] : llvm::enumerate(kernel.getBody().front().getTerminator()->getOperands())) {
     if (!vectors.contains(value) || !isF32(value))
       return refuse("a result is not computed from its products as f32");
-    touches(strides[reads + i]);
+    touches(epilogue.strideOf(reads + i, value.getType()));
   }
   return epilogue;
 }
@@ -114,6 +126,19 @@ static Value emitFast(ImplicitLocOpBuilder &b, graph::ComputeOp op, ValueRange x
       .Case("gelu", [&] { return emitGelu(b, x[0]); })
       .Case("gelu_tanh", [&] { return emitGeluTanh(b, x[0]); })
       .Default([] { return Value(); })();
+}
+
+Value kiln::emitMap(ImplicitLocOpBuilder &b, graph::ComputeOp op, ValueRange elements) {
+  if (Value fast = emitFast(b, op, elements))
+    return fast;
+  LaneBuilder lane(b);
+  return graph::operatorOf(op).map(lane, op, elements);
+}
+
+/// Elements from row to row of a parameter or result; 0 stands for dense rows.
+int64_t VectorEpilogue::strideOf(size_t buffer, Type type) {
+  int64_t stride = kernel.getRowStrides()[buffer];
+  return stride ? stride : cast<RankedTensorType>(type).getShape().back();
 }
 
 Value VectorEpilogue::address(KernelFrame &frame, Value base, int64_t stride, const Place &place) {
@@ -144,15 +169,10 @@ Value VectorEpilogue::loadOperand(KernelFrame &frame, Value operand, const Place
   switch (*spreadOf(tensor, graph::tensorOf(head.getResult(0)))) {
   case Spread::Single:
     return loadSplat(b, b.getF32Type(), base, lanes);
-  case Spread::Column: {
-    Value at = emit::address(b, base, place.column, 4);
-    if (graph::getStored(tensor) || place.wholeRow)
-      return load(b, type, at, 4);
-    return LLVM::MaskedLoadOp::create(b, type, at, mask(frame, place), splatConstant(b, type, 0),
-                                      4);
-  }
+  case Spread::Column:
+    return loadColumns(frame, cast<BlockArgument>(operand), place);
   case Spread::Element: {
-    Value at = address(frame, base, kernel.getRowStrides()[number], place);
+    Value at = address(frame, base, strideOf(number, tensor), place);
     if (place.wholeRow)
       return load(b, type, at, 4);
     return LLVM::MaskedLoadOp::create(b, type, at, mask(frame, place), splatConstant(b, type, 0),
@@ -162,11 +182,19 @@ Value VectorEpilogue::loadOperand(KernelFrame &frame, Value operand, const Place
   llvm_unreachable("every spread has a load");
 }
 
+Value VectorEpilogue::loadColumns(KernelFrame &frame, BlockArgument vector, const Place &place) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  VectorType type = vectorOf(lanes, b.getF32Type());
+  Value at = emit::address(b, frame.buffer(vector.getArgNumber()), place.column, 4);
+  if (columns % lanes == 0 || isPadded(graph::tensorOf(vector)))
+    return load(b, type, at, 4);
+  return LLVM::MaskedLoadOp::create(b, type, at, mask(frame, place), splatConstant(b, type, 0), 4);
+}
+
 void VectorEpilogue::emit(KernelFrame &frame, Value vector, const Place &place) {
   ImplicitLocOpBuilder &b = frame.builder();
   llvm::SmallDenseMap<Value, Value> vectors;
   vectors[head.getResult(0)] = vector;
-  LaneBuilder lane(b);
   for (graph::ComputeOp op : ops) {
     SmallVector<Value> operands;
     for (Value operand : op.getOperands()) {
@@ -175,12 +203,12 @@ void VectorEpilogue::emit(KernelFrame &frame, Value vector, const Place &place) 
         known = loadOperand(frame, operand, place);
       operands.push_back(known);
     }
-    Value made = emitFast(b, op, operands);
-    vectors[op.getResult(0)] = made ? made : graph::operatorOf(op).map(lane, op, operands);
+    Value made = emitMap(b, op, operands);
+    vectors[op.getResult(0)] = made;
   }
   size_t reads = kernel.getBody().getNumArguments();
   for (auto [i, value] : llvm::enumerate(kernel.getBody().front().getTerminator()->getOperands())) {
-    Value at = address(frame, frame.writeBuffer(i), kernel.getRowStrides()[reads + i], place);
+    Value at = address(frame, frame.writeBuffer(i), strideOf(reads + i, value.getType()), place);
     if (place.wholeRow)
       store(b, vectors.lookup(value), at, 4);
     else

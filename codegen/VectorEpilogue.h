@@ -8,6 +8,13 @@
 
 namespace kiln {
 
+/// Why the elements of a tensor do not lie in memory as f32; nullopt where they do.
+std::optional<std::string> refuseElements(mlir::RankedTensorType type);
+
+/// A map operator on numbers or vectors of f32 or truth values, in the fastest form that is exact
+/// enough.
+mlir::Value emitMap(mlir::ImplicitLocOpBuilder &b, graph::ComputeOp op, mlir::ValueRange elements);
+
 /// What follows the op `head` in a kernel: map operators of f32 on its result, on tensors of the
 /// same shape, on vectors along the last dim and on single numbers.
 class VectorEpilogue {
@@ -27,6 +34,9 @@ public:
   /// Applies the ops to a vector of the head's result and stores what the kernel yields.
   void emit(KernelFrame &frame, mlir::Value vector, const Place &place);
 
+  /// Loads 16 columns from `place.column` on of a vector that the kernel gets as a parameter.
+  mlir::Value loadColumns(KernelFrame &frame, mlir::BlockArgument vector, const Place &place);
+
   /// Whether vectors may reach past a row's last column in every tensor that is read or written by
   /// them.
   bool mayTouchWholeVectors() const { return whole; }
@@ -38,6 +48,7 @@ private:
                                         mlir::RankedTensorType result);
 
   mlir::Value loadOperand(KernelFrame &frame, mlir::Value operand, const Place &place);
+  int64_t strideOf(size_t buffer, mlir::Type type);
   mlir::Value address(KernelFrame &frame, mlir::Value base, int64_t stride, const Place &place);
   mlir::Value mask(KernelFrame &frame, const Place &place);
 

@@ -31,16 +31,18 @@ std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
   shape.imageParameter = *image;
   shape.weightParameter = *weight;
   if (shape.op.getOperands().size() > 2) {
-    shape.biasParameter = parameter(2);
-    if (!shape.biasParameter)
+    std::optional<unsigned> bias = parameter(2);
+    if (!bias)
       return std::nullopt;
-    // Padded to whole vectors, as the panels are.
-    graph::StoredAttr stored = graph::getStored(shape.op.getOperand(2).getType());
-    if (!stored || !graph::tensorOf(shape.op.getOperand(2)).getElementType().isF32()) {
-      reason = "its bias is no weight of f32";
-      return std::nullopt;
-    }
+    shape.bias = kernel.getBody().getArgument(*bias);
   }
+  for (unsigned operand : {0u, 2u})
+    if (operand < shape.op.getOperands().size())
+      if (std::optional<std::string> why =
+              refuseElements(graph::tensorOf(shape.op.getOperand(operand)))) {
+        reason = *why;
+        return std::nullopt;
+      }
   graph::StoredAttr stored = graph::getStored(shape.op.getOperand(1).getType());
   if (!stored || stored.getLayout() != kPanelLayoutName) {
     reason = "its weight is not stored as panel16";
@@ -49,22 +51,16 @@ std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
   shape.format = findFormat(stored.getFormat());
   shape.image = graph::tensorOf(shape.op.getOperand(0));
   shape.result = graph::tensorOf(shape.op.getResult(0));
-  if (!shape.image.getElementType().isF32()) {
-    reason = "its image is not f32";
-    return std::nullopt;
-  }
   shape.imageStride = kernel.getRowStrides()[*image];
   shape.channels = shape.image.getShape().back();
+  if (!shape.imageStride)
+    shape.imageStride = shape.channels;
   shape.outputs = shape.result.getShape().back();
   shape.groups = graph::intParam(shape.op, "groups");
   shape.kernel = graph::intsParam(shape.op, "kernel");
   shape.strides = graph::intsParam(shape.op, "strides");
   shape.padsBegin = graph::intsParam(shape.op, "pads_begin");
   shape.dilations = graph::intsParam(shape.op, "dilations");
-  if (shape.imageStride < shape.channels) {
-    reason = "its image does not lie in rows of channels";
-    return std::nullopt;
-  }
   std::optional<VectorEpilogue> epilogue = VectorEpilogue::match(kernel, shape.op, reason);
   if (!epilogue)
     return std::nullopt;

@@ -12,8 +12,8 @@ struct ConvolutionShape {
   graph::ComputeOp op;
   mlir::RankedTensorType image, result; // [N, spatial..., C], [N, spatial..., M]
   unsigned imageParameter = 0, weightParameter = 0;
-  std::optional<unsigned> biasParameter;
-  int64_t imageStride = 0; // elements from pixel to pixel
+  mlir::BlockArgument bias; // or null
+  int64_t imageStride = 0;  // elements from pixel to pixel
   const Format *format = nullptr;
   int64_t groups = 1, channels = 0, outputs = 0; // channels and outputs of all groups
   llvm::ArrayRef<int64_t> kernel, strides, padsBegin, dilations;

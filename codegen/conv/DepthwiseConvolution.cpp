@@ -104,11 +104,9 @@ private:
     size_t last = shape.spatial() - 1;
     int64_t pixel = shape.imageStride * 4;
     VectorType type = vectorOf(lanes, b.getF32Type());
-    Value start =
-        shape.biasParameter
-            ? load(b, type, address(b, frame.buffer(*shape.biasParameter), panel, lanes * 4), 4)
-            : splatConstant(b, type, 0);
     Value column = frame.mul(panel, i64(b, lanes)), mask;
+    Value start = shape.bias ? shape.epilogue.loadColumns(frame, shape.bias, {Value(), column})
+                             : splatConstant(b, type, 0);
     if (!areVectorsWhole()) {
       SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
       Value lane = arith::ConstantOp::create(

@@ -149,15 +149,17 @@ private:
 
   // ---- Sums ---------------------------------------------------------------------------------
 
+  Value columnOf(const Columns &at, int64_t panel) {
+    return frame.mul(frame.add(at.panel, i64(b, panel)), i64(b, lanes));
+  }
+
   SmallVector<Value> startSums(const Columns &at, int64_t rows) {
     SmallVector<Value> sums;
     VectorType type = vectorOf(lanes, b.getF32Type());
     for (int64_t p = 0; p < at.panels; ++p) {
       Value start = splatConstant(b, type, 0);
-      if (shape.biasParameter)
-        start = load(
-            b, type,
-            address(b, frame.buffer(*shape.biasParameter), at.panel, lanes * 4, p * lanes * 4), 4);
+      if (shape.bias)
+        start = shape.epilogue.loadColumns(frame, shape.bias, {Value(), columnOf(at, p)});
       sums.append(size_t(rows), start);
     }
     return sums;
@@ -167,7 +169,7 @@ private:
   /// leading dims counted as one.
   void finish(ArrayRef<Value> sums, const Columns &at, Value row, int64_t rows) {
     for (int64_t p = 0; p < at.panels; ++p) {
-      Value column = frame.mul(frame.add(at.panel, i64(b, p)), i64(b, lanes));
+      Value column = columnOf(at, p);
       for (int64_t r = 0; r < rows; ++r)
         shape.epilogue.emit(
             frame, sums[size_t(p * rows + r)],
@@ -306,21 +308,10 @@ private:
 
   /// The size of a dim of the result (i64), and as an expression of the kernel's dims.
   std::pair<Value, AffineExpr> extentOf(unsigned dim) {
-    if (!shape.result.isDynamicDim(dim)) {
-      int64_t extent = shape.result.getDimSize(dim);
-      return {i64(b, extent), getAffineConstantExpr(extent, b.getContext())};
-    }
-    unsigned position =
-        llvm::count_if(shape.result.getShape().take_front(dim), ShapedType::isDynamic);
-    FlatSymbolRefAttr symbol = graph::getDims(shape.result).getSymbols()[position];
-    unsigned number = 0;
-    for (auto name :
-         shape.op->getParentOfType<exec::KernelOp>().getDims().getAsValueRange<StringAttr>()) {
-      if (name == symbol.getValue())
-        break;
-      ++number;
-    }
-    return {frame.dim(symbol), getAffineSymbolExpr(number, b.getContext())};
+    AffineExpr expr = graph::extentExpr(shape.op, shape.result, dim);
+    if (!shape.result.isDynamicDim(dim))
+      return {i64(b, shape.result.getDimSize(dim)), expr};
+    return {frame.dim(cast<AffineSymbolExpr>(expr).getPosition()), expr};
   }
 
   const Target &target;

@@ -160,7 +160,10 @@ Call *TargetConformance::reference(const ConformanceCase &kernel, int64_t rows,
                                    std::string &problem) {
   if (!referenceImage) {
     const Target *host = llvm::cantFail(hostTarget());
-    referenceImage = std::make_unique<TargetImage>(kernel, *host, host->kernels.back()->name);
+    llvm::StringRef name = kernel.reference;
+    if (name.empty())
+      name = host->kernels.back()->name;
+    referenceImage = std::make_unique<TargetImage>(kernel, *host, name);
   }
   auto known = referenceCalls.find(rows);
   if (known != referenceCalls.end())
@@ -184,7 +187,8 @@ bool TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
   };
   if (!image.problem().empty())
     return failed(image.problem());
-  bool isReference = &emitter == target.kernels.back();
+  bool isReference = kernel.reference.empty() ? &emitter == target.kernels.back()
+                                              : emitter.name == kernel.reference;
   bool exact =
       emitter.name == "contraction-fma" || emitter.name == "attention-vector" || isReference;
   double bound = exact ? 0 : kernel.roundingBound;
@@ -193,6 +197,8 @@ bool TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
     counts = {1, 9, 67};
   else if (target.matrix)
     counts.push_back(300); // more than a block
+  if (!kernel.counts.empty())
+    counts = kernel.counts;
   // Few rows and many may go different ways, and round differently; within one way rows are alone.
   std::optional<Call> firstFew, firstMany;
   for (int64_t rows : counts) {
@@ -246,7 +252,7 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
 
 int TargetConformance::run(llvm::StringRef part, bool all) {
   std::vector<ConformanceCase> cases = contractionCases();
-  for (auto more : {lookupCases(), attentionCases()})
+  for (auto more : {lookupCases(), attentionCases(), convolutionCases()})
     cases.insert(cases.end(), more.begin(), more.end());
   // On the host's own target the reference would be compared with itself.
   bool isHost = &target == llvm::cantFail(hostTarget());

@@ -38,11 +38,16 @@ struct ConformanceCase {
   bool rowsMatter = false;
   /// Also run with Target::fineActivations.
   bool fineToo = false;
+  /// The emitter that says what is right; the last of the list where empty.
+  std::string reference = "";
+  /// Numbers of rows, where not the usual ones.
+  std::vector<int64_t> counts = {};
 };
 
 std::vector<ConformanceCase> contractionCases();
 std::vector<ConformanceCase> lookupCases();
 std::vector<ConformanceCase> attentionCases();
+std::vector<ConformanceCase> convolutionCases();
 
 /// "tensor<?xCOLUMNSxf32, #graph.dims<@DIM>>"
 std::string rowsType(int64_t columns, const std::string &dim = "n");
