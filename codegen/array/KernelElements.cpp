@@ -195,3 +195,18 @@ Value KernelElements::readBack(unsigned result, ValueRange indices) {
               kernel.getRowStrides()[kernel.getBody().getNumArguments() + unsigned(position)], type,
               indices, true);
 }
+
+Value KernelElements::loadScratch(Type element, Value place) {
+  Value offset = arith::IndexCastOp::create(b, b.getI64Type(), place);
+  auto loaded = LLVM::LoadOp::create(b, element, emit::address(b, frame.scratch(), offset, 1),
+                                     unsigned(bytesOf(element)));
+  loaded.setAliasScopesAttr(b.getArrayAttr({writes}));
+  return loaded;
+}
+
+void KernelElements::storeScratch(Value element, Value place) {
+  Value offset = arith::IndexCastOp::create(b, b.getI64Type(), place);
+  auto stored = LLVM::StoreOp::create(b, element, emit::address(b, frame.scratch(), offset, 1),
+                                      unsigned(bytesOf(element.getType())));
+  stored.setAliasScopesAttr(b.getArrayAttr({writes}));
+}

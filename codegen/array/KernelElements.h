@@ -19,6 +19,8 @@ public:
   void write(unsigned result, mlir::Value element, mlir::ValueRange indices) override;
   mlir::Value readBack(unsigned result, mlir::ValueRange indices) override;
   mlir::Value scratch() override { return frame.scratch(); }
+  mlir::Value loadScratch(mlir::Type element, mlir::Value place) override;
+  void storeScratch(mlir::Value element, mlir::Value place) override;
 
   /// Stores an element of one of the kernel's results.
   void store(unsigned write, mlir::Value element, mlir::ValueRange indices);

@@ -72,6 +72,16 @@ public:
   /// An element of an integer tensor as an index, by the sign of its type.
   mlir::Value toIndex(mlir::Value element, mlir::Type type);
   mlir::Value fromIndex(mlir::Value index, mlir::Type type);
+  /// The element of an integer tensor as an index.
+  mlir::Value readIndex(mlir::Value tensor, mlir::ValueRange indices) {
+    return toIndex(read(tensor, indices), mlir::cast<mlir::RankedTensorType>(tensor.getType()).getElementType());
+  }
+  /// A place along a dim as a model gives it: negative ones count from the end; what lies outside is
+  /// brought to the nearest place inside, so that memory is never left.
+  mlir::Value placeIn(mlir::Value given, mlir::Value extent) {
+    mlir::Value place = select(less(given, index(0)), add(given, extent), given);
+    return max(min(place, sub(extent, index(1))), index(0));
+  }
   /// A value of one element type as another's: floats to integers towards zero, integers to
   /// narrower ones by their low bits, to i1: x != 0.
   mlir::Value convert(mlir::Value element, mlir::Type from, mlir::Type to);
@@ -88,6 +98,10 @@ public:
   virtual mlir::Value readBack(unsigned result, mlir::ValueRange indices) = 0;
   /// This worker's scratch memory (!llvm.ptr), Operator::scratchBytes long.
   virtual mlir::Value scratch() = 0;
+  /// An element of a code type of 8 bits at least in scratch memory, `place` bytes (an index) from its
+  /// start. Nothing else lies there.
+  virtual mlir::Value loadScratch(mlir::Type element, mlir::Value place) = 0;
+  virtual void storeScratch(mlir::Value element, mlir::Value place) = 0;
 };
 
 /// How much of its operands an element needs.
@@ -153,6 +167,9 @@ inline double floatParam(ComputeOp op, llvm::StringRef name) {
 inline llvm::StringRef textParam(ComputeOp op, llvm::StringRef name) {
   return op.getParams().getAs<mlir::StringAttr>(name).getValue();
 }
+inline llvm::ArrayRef<double> floatsParam(ComputeOp op, llvm::StringRef name) {
+  return op.getParams().getAs<mlir::DenseF64ArrayAttr>(name).asArrayRef();
+}
 inline bool hasParam(ComputeOp op, llvm::StringRef name) { return bool(op.getParams().get(name)); }
 inline mlir::RankedTensorType tensorOf(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType());
@@ -164,8 +181,11 @@ llvm::ArrayRef<Operator> viewOperators();    // other places for the same elemen
 llvm::ArrayRef<Operator> reduceOperators();  // sums, extremes, norms along axes
 llvm::ArrayRef<Operator> productOperators(); // products of matrices
 llvm::ArrayRef<Operator> imageOperators();   // convolution, pooling, resampling
-llvm::ArrayRef<Operator> lookUpOperators();  // gather, scatter
+llvm::ArrayRef<Operator> lookUpOperators();  // gather
+llvm::ArrayRef<Operator> scatterOperators();
 llvm::ArrayRef<Operator> orderOperators();   // sorting, counting, choosing
+llvm::ArrayRef<Operator> algebraOperators(); // of whole matrices
+llvm::ArrayRef<Operator> randomOperators();
 llvm::ArrayRef<Operator> recurrentOperators();
 
 } // namespace kiln::graph
