@@ -1,8 +1,9 @@
-// The planner places buffers whose sizes are linear in variables that lie in a box. A size of an array
-// is a product of dims, some of them quotients; here it becomes a sum of products, and each product of
-// more than one factor a variable of its own, bounded by interval arithmetic. So nothing is known of
-// how products hang together, and what the planner proves holds whatever they are. Parts that are no
-// multiple of an alignment are rounded up together: 4 * n bytes are 64 * (n ceildiv 16), not 64 * n.
+// The planner places buffers whose sizes are linear in variables that lie in a box. A size of an
+// array is a product of dims, some of them quotients; here it becomes a sum of products, and each
+// product of more than one factor a variable of its own, bounded by interval arithmetic. So nothing
+// is known of how products hang together, and what the planner proves holds whatever they are.
+// Parts that are no multiple of an alignment are rounded up together: 4 * n bytes are 64 * (n
+// ceildiv 16), not 64 * n.
 //
 // A dim that follows from free dims stands for its value; one that depends on a computed dim is a
 // variable, for the runtime plans with the largest that it can be.

@@ -8,8 +8,8 @@
 //
 // What a branch yields and what a loop carries lies in the memory of the results. The region that
 // computes such a value writes it there, where nobody needs the old value any more; else it is
-// copied. An operator that changes its operand in place takes the operand's memory where nobody reads
-// that operand afterwards, else a copy of it.
+// copied. An operator that changes its operand in place takes the operand's memory where nobody
+// reads that operand afterwards, else a copy of it.
 #include "passes/FlattenControlFlow.h"
 #include "ir/Graph/Operators.h"
 
@@ -65,8 +65,8 @@ private:
   LogicalResult bindInits(Block &block);
   bool isComputedIn(Block &block, Value value) {
     Operation *producer = value.getDefiningOp();
-    return producer && producer->getBlock() == &block &&
-           isa<FusedOp, IfOp, LoopOp>(producer) && !target.values.contains(value);
+    return producer && producer->getBlock() == &block && isa<FusedOp, IfOp, LoopOp>(producer) &&
+           !target.values.contains(value);
   }
   LogicalResult checkKnown(Operation *op, Value value) {
     if (target.values.contains(value))
@@ -130,7 +130,8 @@ LogicalResult Flattener::addFused(FusedOp fused) {
     return failure();
   Value result = fused.getResult(0), memory = target.values.lookup(changed);
   if (!target.values.contains(result)) {
-    bool own = changed.getParentBlock() == fused->getBlock() && memory.getDefiningOp<exec::BufferOp>();
+    bool own =
+        changed.getParentBlock() == fused->getBlock() && memory.getDefiningOp<exec::BufferOp>();
     if (own && isReadOnlyBefore(changed, fused, /*alsoHere=*/true))
       target.values.map(result, memory);
     else if (failed(getBuffer(fused, result)))
@@ -223,8 +224,8 @@ LogicalResult Flattener::addLoop(LoopOp op) {
     if (!isComputedIn(body, next))
       continue;
     auto region = dyn_cast<FusedOp>(next.getDefiningOp());
-    bool inPlace = region && getChanged(region) == argument &&
-                   llvm::count(region.getInputs(), argument) == 1;
+    bool inPlace =
+        region && getChanged(region) == argument && llvm::count(region.getInputs(), argument) == 1;
     if (isReadOnlyBefore(argument, next.getDefiningOp(), inPlace))
       target.values.map(next, memory);
   }
@@ -258,8 +259,8 @@ LogicalResult Flattener::addSetDims(SetDimsOp op) {
     return failure();
   SmallVector<int64_t> numbers;
   for (auto symbol : op.getDims().getAsRange<FlatSymbolRefAttr>()) {
-    auto *dim = llvm::find_if(
-        target.dims, [&](DimOp dim) { return dim.getSymNameAttr() == symbol.getAttr(); });
+    auto *dim = llvm::find_if(target.dims,
+                              [&](DimOp dim) { return dim.getSymNameAttr() == symbol.getAttr(); });
     if (dim == target.dims.end() || !dim->getComputed())
       return op.emitOpError() << symbol << " is no computed dim";
     numbers.push_back(dim - target.dims.begin());

@@ -401,8 +401,7 @@ LogicalResult ScheduleBuilder::run() {
   SmallVector<Attribute> bounds;
   for (graph::DimOp dim : dims)
     bounds.push_back(exec::DimBoundsAttr::get(builder.getContext(), dim.getSymName(), dim.getMin(),
-                                              dim.getMax(), dim.getValueAttr(),
-                                              dim.getComputed()));
+                                              dim.getMax(), dim.getValueAttr(), dim.getComputed()));
   auto schedule =
       exec::FuncOp::create(builder, func.getLoc(), func.getSymNameAttr(),
                            builder.getArrayAttr(bounds), AffineMapAttr(), AffineMapAttr());

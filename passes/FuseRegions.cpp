@@ -5,9 +5,9 @@
 //                                            %m = graph.matmul %h, %c
 //                                            graph.yield %m }
 //
-// Inputs come in the order of their first use in the body. Constants move into the regions; one that
-// control flow or the function's caller takes is copied to memory by a region. Control flow divides a
-// block: no region reaches across it, for dims may change there.
+// Inputs come in the order of their first use in the body. Constants move into the regions; one
+// that control flow or the function's caller takes is copied to memory by a region. Control flow
+// divides a block: no region reaches across it, for dims may change there.
 #include "mlir/IR/IRMapping.h"
 #include "passes/GroupRegions.h"
 #include "passes/ModelNames.h"

@@ -2,8 +2,9 @@
 // all wait for all. One is needed before a launch exactly where it meets an earlier launch since
 // the last barrier in some memory that one of the two writes: workers cut their shares differently,
 // so no dependence between launches stays within a worker. A launch writes its `writes` and the
-// layers of caches among its `reads`. Branches, jumps and set_dims are barriers themselves: what they
-// read has been written, and a mark is reached with no more accesses behind it than by walking on.
+// layers of caches among its `reads`. Branches, jumps and set_dims are barriers themselves: what
+// they read has been written, and a mark is reached with no more accesses behind it than by walking
+// on.
 #include "passes/Passes.h"
 
 namespace kiln {

@@ -1,8 +1,8 @@
 // Sets the offsets of a function's buffers. Time is counted in barriers: workers may run ahead of
 // each other between two barriers, so a buffer is live from the stretch of its first launch to that
-// of its last, both whole; of a buffer that carries something into a loop, or out of it, or from one
-// round to the next, the loop is part of that. The planner itself (PlanArena.cpp) works on plain
-// numbers, linear in variables that BufferSizes.cpp makes of the sizes.
+// of its last, both whole; of a buffer that carries something into a loop, or out of it, or from
+// one round to the next, the loop is part of that. The planner itself (PlanArena.cpp) works on
+// plain numbers, linear in variables that BufferSizes.cpp makes of the sizes.
 #include "passes/BufferSizes.h"
 #include "passes/Passes.h"
 #include "passes/PlanArena.h"

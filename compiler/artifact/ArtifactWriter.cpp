@@ -109,7 +109,8 @@ llvm::Error kiln::writeArtifact(mlir::ModuleOp module, llvm::StringRef sourceFol
   }
   if (!program.weights.empty()) {
     report.weightBytes = program.weights.back()->offset + program.weights.back()->size_bytes;
-    weightSection = file.addSection(KILN_SECTION_WEIGHTS, report.weightBytes);
+    if (report.weightBytes) // weights may have no elements at all
+      weightSection = file.addSection(KILN_SECTION_WEIGHTS, report.weightBytes);
   }
   report.totalBytes = file.getTotalSize();
   report.fileBytes = file.getFileSize();

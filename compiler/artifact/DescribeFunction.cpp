@@ -337,14 +337,14 @@ llvm::Expected<std::unique_ptr<schema::StepT>> FunctionDescriber::describeStep(O
 // ---- Functions --------------------------------------------------------------------------------
 
 llvm::Error FunctionDescriber::describeDims(schema::FunctionT &function) {
-  for (auto [i, dim] : llvm::enumerate(func.getDims().getAsRange<exec::DimBoundsAttr>())) {
+  for (auto dim : func.getDims().getAsRange<exec::DimBoundsAttr>()) {
     auto described = std::make_unique<schema::DimT>();
     described->name = dim.getName().str();
     described->min = dim.getMin();
     described->max = dim.getMax();
     described->computed = dim.getComputed();
     if (AffineMapAttr value = dim.getValue()) {
-      auto expr = exprFromAffine(value.getValue().getResult(0), unsigned(i));
+      auto expr = exprFromAffine(value.getValue());
       if (!expr)
         return expr.takeError();
       described->value = std::move(*expr);
@@ -364,8 +364,7 @@ llvm::Error FunctionDescriber::describeRequirements(schema::FunctionT &function)
     auto found = parts && parts.size() == 3 ? dyn_cast<AffineMapAttr>(parts[0]) : AffineMapAttr();
     auto expected = found ? dyn_cast<AffineMapAttr>(parts[1]) : AffineMapAttr();
     auto text = expected ? dyn_cast<StringAttr>(parts[2]) : StringAttr();
-    if (!text || found.getValue().getNumResults() != 1 ||
-        expected.getValue().getNumResults() != 1)
+    if (!text || found.getValue().getNumResults() != 1 || expected.getValue().getNumResults() != 1)
       return fail("{0}: a requirement is not [map, map, text]", func.getSymName());
     auto described = std::make_unique<schema::RequirementT>();
     described->text = text.str();

@@ -1,6 +1,6 @@
-// Walks a module after memory planning and describes it for the runtime: exec.kernel becomes a name, a
-// list of the ops it fuses and a count of multiplications; functions are in DescribeFunction.cpp. Codes
-// come later, one image per target (DescribeImage.cpp).
+// Walks a module after memory planning and describes it for the runtime: exec.kernel becomes a
+// name, a list of the ops it fuses and a count of multiplications; functions are in
+// DescribeFunction.cpp. Codes come later, one image per target (DescribeImage.cpp).
 #include "compiler/artifact/DescribeFacts.h"
 #include "compiler/artifact/DescribeFunction.h"
 #include "compiler/artifact/ExprFromAffine.h"

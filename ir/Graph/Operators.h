@@ -74,10 +74,11 @@ public:
   mlir::Value fromIndex(mlir::Value index, mlir::Type type);
   /// The element of an integer tensor as an index.
   mlir::Value readIndex(mlir::Value tensor, mlir::ValueRange indices) {
-    return toIndex(read(tensor, indices), mlir::cast<mlir::RankedTensorType>(tensor.getType()).getElementType());
+    return toIndex(read(tensor, indices),
+                   mlir::cast<mlir::RankedTensorType>(tensor.getType()).getElementType());
   }
-  /// A place along a dim as a model gives it: negative ones count from the end; what lies outside is
-  /// brought to the nearest place inside, so that memory is never left.
+  /// A place along a dim as a model gives it: negative ones count from the end; what lies outside
+  /// is brought to the nearest place inside, so that memory is never left.
   mlir::Value placeIn(mlir::Value given, mlir::Value extent) {
     mlir::Value place = select(less(given, index(0)), add(given, extent), given);
     return max(min(place, sub(extent, index(1))), index(0));
@@ -98,8 +99,8 @@ public:
   virtual mlir::Value readBack(unsigned result, mlir::ValueRange indices) = 0;
   /// This worker's scratch memory (!llvm.ptr), Operator::scratchBytes long.
   virtual mlir::Value scratch() = 0;
-  /// An element of a code type of 8 bits at least in scratch memory, `place` bytes (an index) from its
-  /// start. Nothing else lies there.
+  /// An element of a code type of 8 bits at least in scratch memory, `place` bytes (an index) from
+  /// its start. Nothing else lies there.
   virtual mlir::Value loadScratch(mlir::Type element, mlir::Value place) = 0;
   virtual void storeScratch(mlir::Value element, mlir::Value place) = 0;
 };

@@ -79,6 +79,7 @@ static void makeConstant(OnnxCase &test) {
   for (auto [value, tensor] : llvm::zip(graph.inputs, test.inputs)) {
     auto constant = std::make_shared<OnnxTensor>(tensor);
     constant->name = value.name;
+    constant->type = value.type; // the data of bfloat16 tests is said to be of uint16
     graph.initializers[value.name] = constant;
     graph.initializerOrder.push_back(constant);
   }

@@ -64,7 +64,10 @@ AffineExpr ArrayBuilder::addDim(StringRef wanted, int64_t min, int64_t max, Affi
   lastDim = graph::DimOp::create(b, location, StringRef(name), uint64_t(min), uint64_t(max), value,
                                  computed);
   AffineExpr symbol = getAffineSymbolExpr(dims.size(), b.getContext());
-  dims.push_back({name, min, max});
+  if (value)
+    for (AffineExpr result : value.getValue().getResults())
+      computed = computed || isComputed(result);
+  dims.push_back({name, min, max, computed});
   names[symbol] = FlatSymbolRefAttr::get(b.getContext(), name);
   return symbol;
 }
@@ -84,6 +87,15 @@ DimBounds ArrayBuilder::boundsOf(StringRef name) const {
     if (wanted.name == name)
       return wanted;
   return {name.str(), 1, most};
+}
+
+bool ArrayBuilder::isComputed(AffineExpr size) const {
+  bool found = false;
+  size.walk([&](AffineExpr part) {
+    if (auto symbol = dyn_cast<AffineSymbolExpr>(part))
+      found = found || dims[symbol.getPosition()].computed;
+  });
+  return found;
 }
 
 void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {

@@ -80,6 +80,8 @@ public:
   /// What the caller of the compiler wants a dim to be within, or the bounds of any dim.
   DimBounds boundsOf(llvm::StringRef name) const;
   std::vector<DimBounds> wantedBounds;
+  /// Whether a size follows from computed dims.
+  bool isComputed(mlir::AffineExpr size) const;
   /// Gives computed dims the elements of a vector of i64.
   void setDims(llvm::ArrayRef<mlir::AffineExpr> dims, const Array &values);
   /// The larger of two sizes.
@@ -192,6 +194,7 @@ private:
   struct Dim {
     std::string name;
     int64_t min, max;
+    bool computed; // or derived from one that is
   };
   mlir::FlatSymbolRefAttr nameOf(mlir::AffineExpr size);
   mlir::AffineExpr addDim(llvm::StringRef name, int64_t min, int64_t max, mlir::AffineMapAttr value,

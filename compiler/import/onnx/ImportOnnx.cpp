@@ -152,6 +152,8 @@ llvm::Error OnnxImport::run() {
   func.setResAttrsAttr(top.getArrayAttr(resultNames));
   SmallVector<Attribute> requirements;
   for (const ArrayBuilder::Requirement &requirement : a.requirements) {
+    if (a.isComputed(requirement.left) || a.isComputed(requirement.right))
+      continue; // reads stay inside; only callers can be told
     auto map = [&](AffineExpr size) {
       return AffineMapAttr::get(AffineMap::get(0, a.dimCount(), size));
     };

@@ -178,6 +178,25 @@ std::optional<Shape> NodeImport::declaredShape(size_t i) {
   return shape;
 }
 
+Array NodeImport::sizesInput(size_t i) {
+  Array sizes = a.cast(input(i), a.b.getI64Type());
+  if (!sizes.element || sizes.rank() != 1) {
+    if (!a.failed())
+      fail(llvm::formatv("input {0} is no vector of sizes", i));
+    return {};
+  }
+  if (sizes.extent(0) >= 0)
+    return sizes;
+  const OnnxValue *value = declared(0);
+  if (!value) {
+    fail(llvm::formatv("the length of input {0}, and with it the number of dims, is not known", i));
+    return {};
+  }
+  AffineExpr rank = a.number(int64_t(value->shape.size()));
+  a.sameOrRequired(sizes.shape[0], rank, "the number of sizes that " + node.name + " is given");
+  return a.sliceAt(sizes, a.number(0), rank);
+}
+
 std::optional<Shape> NodeImport::runtimeShape(size_t i, const Array &sizes) {
   if (!sizes.element)
     return std::nullopt;

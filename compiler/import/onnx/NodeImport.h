@@ -49,6 +49,9 @@ public:
   /// are declared as computed ones; nullopt where the rank is not declared.
   std::optional<Shape> declaredShape(size_t i);
 
+  /// A vector of i64 made of input i, with an element for each dim of output 0: where its length is
+  /// not known, the output's declared rank tells it. Empty after a failure.
+  Array sizesInput(size_t i);
   /// The shape of output i whose sizes are computed while the model runs: `sizes` is a vector of
   /// i64 with an element for each dim. Sizes that the graph declares are taken as declared; the
   /// others become computed dims, given here.

@@ -1,6 +1,7 @@
 // kiln run on a model that is no language model: inputs from files, outputs to files and,
 // shortened, to stdout.
 #include "compiler/tools/kiln/RunFunction.h"
+#include "compiler/import/Problems.h"
 #include "compiler/tools/kiln/Commands.h"
 #include "compiler/values/ValueFile.h"
 #include <chrono>

@@ -1,5 +1,6 @@
 // Reads arrays that are named on a command line: from files, or written out for small ones.
 #include "compiler/tools/kiln/ValueArguments.h"
+#include "compiler/import/Problems.h"
 #include "compiler/values/ValueFile.h"
 #include "llvm/ADT/StringRef.h"
 #include <cmath>

@@ -26,12 +26,11 @@ static void determinant(FillBuilder &f, ComputeOp op, ValueRange item) {
     auto sizeAt = [&](Value row) -> Value {
       return math::AbsFOp::create(b, matrix.get(place(row, step)));
     };
-    SmallVector<Value> best =
-        f.loop(below, {step, sizeAt(step)}, [&](Value i, ValueRange so) {
-          Value row = f.add(step, i), candidate = sizeAt(row);
-          Value more = isLess(f, wide, so[1], candidate);
-          return SmallVector<Value>{f.select(more, row, so[0]), f.select(more, candidate, so[1])};
-        });
+    SmallVector<Value> best = f.loop(below, {step, sizeAt(step)}, [&](Value i, ValueRange so) {
+      Value row = f.add(step, i), candidate = sizeAt(row);
+      Value more = isLess(f, wide, so[1], candidate);
+      return SmallVector<Value>{f.select(more, row, so[0]), f.select(more, candidate, so[1])};
+    });
     Value isSwapped = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, best[0], step);
     f.loop(below, {}, [&](Value i, ValueRange) {
       Value column = f.add(step, i);

@@ -7,7 +7,8 @@ using namespace mlir;
 using namespace kiln;
 using namespace kiln::graph;
 
-/// operand 0 at `source`; 0 where a call gives a dim that is looked into no elements (`maybe_empty`).
+/// operand 0 at `source`; 0 where a call gives a dim that is looked into no elements
+/// (`maybe_empty`).
 static Value readPlace(ElementBuilder &e, ComputeOp op, ValueRange source,
                        ArrayRef<unsigned> lookedInto) {
   Value data = op.getOperand(0);
@@ -44,7 +45,8 @@ static Value gatherElementsElement(ElementBuilder &e, ComputeOp op, unsigned, Va
   return readPlace(e, op, source, unsigned(axis));
 }
 
-/// data, indices [batch…, outer…, k]: k indices of the dims of data behind `batch_dims` shared ones.
+/// data, indices [batch…, outer…, k]: k indices of the dims of data behind `batch_dims` shared
+/// ones.
 static Value gatherNdElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value data = op.getOperand(0), places = op.getOperand(1);
   int64_t batch = intParam(op, "batch_dims"), outer = tensorOf(places).getRank() - 1;
@@ -74,8 +76,8 @@ static Value reverseSequenceElement(ElementBuilder &e, ComputeOp op, unsigned, V
   return e.read(data, source);
 }
 
-/// past, update, starts [batch]: past with update from starts[b] on along `axis`; with `circular` what
-/// goes over the end comes at the front.
+/// past, update, starts [batch]: past with update from starts[b] on along `axis`; with `circular`
+/// what goes over the end comes at the front.
 static Value tensorScatterElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value past = op.getOperand(0), update = op.getOperand(1);
   int64_t axis = intParam(op, "axis");
@@ -96,9 +98,10 @@ static Value tensorScatterElement(ElementBuilder &e, ComputeOp op, unsigned, Val
 }
 
 /// How often n-grams occur in rows of tokens [rows, n]. Operands: tokens; the n-grams' tokens, one
-/// behind the other; of each n-gram the first of its tokens in there, their number, its column of the
-/// result and its weight. Between tokens of an n-gram up to `max_skip` others may lie, always as many.
-/// mode "tf": the number; "idf": the weight where there is one; "tfidf": the number times the weight.
+/// behind the other; of each n-gram the first of its tokens in there, their number, its column of
+/// the result and its weight. Between tokens of an n-gram up to `max_skip` others may lie, always
+/// as many. mode "tf": the number; "idf": the weight where there is one; "tfidf": the number times
+/// the weight.
 static void countNgrams(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value tokens = op.getOperand(0), pool = op.getOperand(1), starts = op.getOperand(2);
   Value lengths = op.getOperand(3), columns = op.getOperand(4), weights = op.getOperand(5);
@@ -133,9 +136,9 @@ static void countNgrams(FillBuilder &f, ComputeOp op, ValueRange item) {
     })[0];
     Value weight = f.read(weights, gram), score = found;
     if (mode == "idf")
-      score = f.select(arith::CmpFOp::create(f.b, arith::CmpFPredicate::OGT, found,
-                                             f.constant(real, 0)),
-                       weight, f.constant(real, 0));
+      score = f.select(
+          arith::CmpFOp::create(f.b, arith::CmpFPredicate::OGT, found, f.constant(real, 0)), weight,
+          f.constant(real, 0));
     else if (mode == "tfidf")
       score = arith::MulFOp::create(f.b, found, weight);
     f.write(0, arith::AddFOp::create(f.b, f.readBack(0, {row, column}), score), {row, column});

@@ -1,5 +1,5 @@
-// Sorting, counting and choosing: the best along an axis, places of what is not zero, distinct slices,
-// boxes that do not cover one another.
+// Sorting, counting and choosing: the best along an axis, places of what is not zero, distinct
+// slices, boxes that do not cover one another.
 #include "ir/Graph/Operators/Scratch.h"
 
 using namespace mlir;
@@ -24,8 +24,8 @@ static bool isSearched(ComputeOp op) {
   return !ShapedType::isDynamic(wanted) && wanted <= kMaxSearched;
 }
 
-/// The largest elements (or smallest) along `axis`, best first, of equals the first first; and their
-/// numbers, i64.
+/// The largest elements (or smallest) along `axis`, best first, of equals the first first; and
+/// their numbers, i64.
 static void bestAlongAxis(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value x = op.getOperand(0);
   int64_t axis = intParam(op, "axis");
@@ -45,8 +45,8 @@ static void bestAlongAxis(FillBuilder &f, ComputeOp op, ValueRange item) {
     // The next is the best of those that the one before precedes.
     f.loop(wanted, f.index(0), [&](Value rank, ValueRange before) {
       Value last = elementAt(before[0]), isFirst = f.equal(rank, f.index(0));
-      SmallVector<Value> best = f.loop(
-          extent, {f.index(0), last, truth(f, false)}, [&](Value i, ValueRange state) {
+      SmallVector<Value> best =
+          f.loop(extent, {f.index(0), last, truth(f, false)}, [&](Value i, ValueRange state) {
             Value candidate = elementAt(i);
             Value isLater = f.all(isEqual(f, candidate, last), f.less(before[0], i));
             Value isFree = f.any(isFirst, f.any(precedes(last, candidate), isLater));
@@ -108,9 +108,10 @@ static void nonZero(FillBuilder &f, ComputeOp op, ValueRange) {
 
 // ---- Distinct slices ----------------------------------------------------------------------------
 
-/// Of the slices x[:, i, :] of [outer, n, inner]: the number of the group of equal ones that each is
-/// in [n]; of each group its first slice [n] and its size [n], 0 behind the last group; the number of
-/// groups [1]. Groups are numbered by their slices' order where `sorted`, else as they occur.
+/// Of the slices x[:, i, :] of [outer, n, inner]: the number of the group of equal ones that each
+/// is in [n]; of each group its first slice [n] and its size [n], 0 behind the last group; the
+/// number of groups [1]. Groups are numbered by their slices' order where `sorted`, else as they
+/// occur.
 static void groupSlices(FillBuilder &f, ComputeOp op, ValueRange) {
   Value x = op.getOperand(0);
   Type element = tensorOf(x).getElementType(), i64 = f.b.getI64Type();
@@ -119,14 +120,13 @@ static void groupSlices(FillBuilder &f, ComputeOp op, ValueRange) {
   // Whether slice a comes before slice b, and whether they differ.
   auto compare = [&](Value a, Value b) {
     Value no = truth(f, false);
-    return f.loops({f.extent(x, 0), f.extent(x, 2)}, {no, no},
-                   [&](ValueRange at, ValueRange state) {
-                     Value left = f.read(x, {at[0], a, at[1]}), right = f.read(x, {at[0], b, at[1]});
-                     Value isBefore = isLess(f, element, left, right);
-                     return SmallVector<Value>{
-                         f.select(state[1], state[0], isBefore),
-                         f.any(state[1], isNot(f, isEqual(f, left, right)))};
-                   });
+    return f.loops(
+        {f.extent(x, 0), f.extent(x, 2)}, {no, no}, [&](ValueRange at, ValueRange state) {
+          Value left = f.read(x, {at[0], a, at[1]}), right = f.read(x, {at[0], b, at[1]});
+          Value isBefore = isLess(f, element, left, right);
+          return SmallVector<Value>{f.select(state[1], state[0], isBefore),
+                                    f.any(state[1], isNot(f, isEqual(f, left, right)))};
+        });
   };
   ScratchArray order{f, i64, zero}, leaders{f, i64, order.end(count)};
   ScratchArray groups{f, i64, leaders.end(count)}, sizes{f, i64, groups.end(count)};
@@ -181,7 +181,8 @@ struct Box {
 };
 } // namespace
 
-/// Box i of image `image`: two corners in any order, or with `center` its middle (x, y), width, height.
+/// Box i of image `image`: two corners in any order, or with `center` its middle (x, y), width,
+/// height.
 static Box readBox(FillBuilder &f, ComputeOp op, Value image, Value i) {
   Value c[4];
   for (int k = 0; k < 4; ++k)
@@ -189,7 +190,8 @@ static Box readBox(FillBuilder &f, ComputeOp op, Value image, Value i) {
   auto &b = f.b;
   if (hasParam(op, "center")) {
     Value half = f.constant(c[0].getType(), 0.5);
-    Value width = arith::MulFOp::create(b, c[2], half), height = arith::MulFOp::create(b, c[3], half);
+    Value width = arith::MulFOp::create(b, c[2], half),
+          height = arith::MulFOp::create(b, c[3], half);
     return {arith::SubFOp::create(b, c[1], height), arith::SubFOp::create(b, c[0], width),
             arith::AddFOp::create(b, c[1], height), arith::AddFOp::create(b, c[0], width)};
   }
@@ -218,9 +220,10 @@ static Value overlap(FillBuilder &f, const Box &x, const Box &y, Value threshold
   return arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, part, threshold);
 }
 
-/// boxes [images, n, 4], scores [images, classes, n], scalars: boxes of a class at most (i64), overlap
-/// and score above which a box is left out or looked at. Results: the boxes chosen for each class of
-/// each image, best first [images, classes, room] and their numbers [images, classes], i64.
+/// boxes [images, n, 4], scores [images, classes, n], scalars: boxes of a class at most (i64),
+/// overlap and score above which a box is left out or looked at. Results: the boxes chosen for each
+/// class of each image, best first [images, classes, room] and their numbers [images, classes],
+/// i64.
 static void chooseBoxes(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value boxes = op.getOperand(0), scores = op.getOperand(1);
   Value image = item[0], count = f.extent(boxes, 1), zero = f.index(0), one = f.index(1);

@@ -1,6 +1,6 @@
-// Random numbers that are a function of a seed and an element's number: the same at every call, on any
-// number of threads. The function is the finalizer of splitmix64 (Steele, Lea, Flood: Fast splittable
-// pseudorandom number generators, 2014).
+// Random numbers that are a function of a seed and an element's number: the same at every call, on
+// any number of threads. The function is the finalizer of splitmix64 (Steele, Lea, Flood: Fast
+// splittable pseudorandom number generators, 2014).
 #include "ir/Graph/Operators.h"
 
 using namespace mlir;
@@ -14,7 +14,8 @@ static Value scrambled(ElementBuilder &e, Value number, uint64_t seed) {
   auto mix = [&](Value x, unsigned shift) -> Value {
     return arith::XOrIOp::create(e.b, x, arith::ShRUIOp::create(e.b, x, constant(shift)));
   };
-  Value x = e.add(e.mul(e.add(number, constant(1)), constant(0x9E3779B97F4A7C15ull)), constant(seed));
+  Value x =
+      e.add(e.mul(e.add(number, constant(1)), constant(0x9E3779B97F4A7C15ull)), constant(seed));
   x = e.mul(mix(x, 30), constant(0xBF58476D1CE4E5B9ull));
   x = e.mul(mix(x, 27), constant(0x94D049BB133111EBull));
   return mix(x, 31);

@@ -1,16 +1,16 @@
 // Recurrences along a dim: cumulative sums, and the cells of LSTM, GRU and RNN.
 //
-// Cells get the projections of all inputs at once, made by a matmul before; what is left here is, for
-// each step, the last state times the recurrent weight [hidden, gates * hidden], row by row: the inner
-// loops run over gates side by side in memory. A sequence of the batch is an item.
+// Cells get the projections of all inputs at once, made by a matmul before; what is left here is,
+// for each step, the last state times the recurrent weight [hidden, gates * hidden], row by row:
+// the inner loops run over gates side by side in memory. A sequence of the batch is an item.
 #include "ir/Graph/Operators/Scratch.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::graph;
 
-/// Sums (or products) of the elements up to each along `axis`; `exclusive`: without itself; `reverse`:
-/// from the end.
+/// Sums (or products) of the elements up to each along `axis`; `exclusive`: without itself;
+/// `reverse`: from the end.
 static void cumulate(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value x = op.getOperand(0);
   Type element = tensorOf(x).getElementType();
@@ -34,10 +34,10 @@ static void cumulate(FillBuilder &f, ComputeOp op, ValueRange item) {
 
 namespace {
 
-/// Operands: gates [time, batch, gates * hidden], the recurrent weight [hidden, gates * hidden], the
-/// state [batch, hidden], and what the cell has besides (of an LSTM first its cell state). Where the
-/// param `lengths` is there, the last operand tells how long each sequence is. Results: all states
-/// [time, batch, hidden], 0 behind a sequence's end; the last state [batch, hidden].
+/// Operands: gates [time, batch, gates * hidden], the recurrent weight [hidden, gates * hidden],
+/// the state [batch, hidden], and what the cell has besides (of an LSTM first its cell state).
+/// Where the param `lengths` is there, the last operand tells how long each sequence is. Results:
+/// all states [time, batch, hidden], 0 behind a sequence's end; the last state [batch, hidden].
 /// Params: `activations`, their `alphas` and `betas`; `clip`: bound of what goes into the gates'
 /// activations, 0 for none; `reverse`: sequences run from their ends.
 class Cell {
@@ -193,8 +193,8 @@ Value Cell::activateUnclipped(unsigned number, Value x) {
   return add(rest, arith::MaximumFOp::create(b, x, real(0)));
 }
 
-/// Gates i, o, f, c; operand 3: the cell state; with `peepholes` the next: p_i, p_o, p_f [3 hidden].
-/// Result 2: the last cell state.
+/// Gates i, o, f, c; operand 3: the cell state; with `peepholes` the next: p_i, p_o, p_f [3
+/// hidden]. Result 2: the last cell state.
 static void lstmCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   Cell c(f, op, item, 4);
   const ScratchArray &memory = c.second;
@@ -210,9 +210,8 @@ static void lstmCells(FillBuilder &f, ComputeOp op, ValueRange item) {
     c.forHidden([&](Value j) {
       Value last = memory.get(j);
       Value input = c.activate(0, peep(0, j, last, c.gate(0, j)));
-      Value forget = hasParam(op, "input_forget")
-                         ? c.sub(c.real(1), input)
-                         : c.activate(0, peep(2, j, last, c.gate(2, j)));
+      Value forget = hasParam(op, "input_forget") ? c.sub(c.real(1), input)
+                                                  : c.activate(0, peep(2, j, last, c.gate(2, j)));
       Value fresh = c.activate(1, c.gate(3, j));
       Value cell = c.add(c.mul(forget, last), c.mul(input, fresh));
       Value output = c.activate(0, peep(1, j, cell, c.gate(1, j)));
@@ -223,8 +222,8 @@ static void lstmCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   c.forHidden([&](Value j) { f.write(2, memory.get(j), {c.batch, j}); });
 }
 
-/// Gates z, r, h. With `recurrent_bias` [hidden], operand 3, the reset gate works on what the recurrent
-/// weight gives plus that bias; otherwise on the state before.
+/// Gates z, r, h. With `recurrent_bias` [hidden], operand 3, the reset gate works on what the
+/// recurrent weight gives plus that bias; otherwise on the state before.
 static void gruCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   Cell c(f, op, item, 3);
   bool resetsAfter = hasParam(op, "recurrent_bias");

@@ -1,6 +1,7 @@
 // Scatter: a copy of a tensor with elements put where other tensors tell, or combined with what is
-// there. Places outside a dim are brought to the nearest inside. Of several updates of one place the
-// last counts; the items of these operators never share a place, so their order is that of memory.
+// there. Places outside a dim are brought to the nearest inside. Of several updates of one place
+// the last counts; the items of these operators never share a place, so their order is that of
+// memory.
 #include "ir/Graph/Operators/Scratch.h"
 
 using namespace mlir;
@@ -26,8 +27,8 @@ static Value combined(FillBuilder &f, ComputeOp op, ValueRange to, Value update)
   return reduction == "min" ? f.select(less, update, old) : f.select(less, old, update);
 }
 
-/// data, indices, updates of one rank: updates[i] goes to data at i with indices[i] along `axis`. An
-/// item is a line of data along the axis.
+/// data, indices, updates of one rank: updates[i] goes to data at i with indices[i] along `axis`.
+/// An item is a line of data along the axis.
 static void scatterElements(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value data = op.getOperand(0), indices = op.getOperand(1), updates = op.getOperand(2);
   int64_t axis = intParam(op, "axis");
@@ -64,8 +65,8 @@ static SmallVector<unsigned> scatterNdItems(ComputeOp op) {
   return {unsigned(rank - slice)};
 }
 
-/// data, indices [outer…, k], updates [outer…, slice…]: slices of the dims of data behind the first k
-/// go where the k indices tell.
+/// data, indices [outer…, k], updates [outer…, slice…]: slices of the dims of data behind the first
+/// k go where the k indices tell.
 static void scatterNd(FillBuilder &f, ComputeOp op, ValueRange item) {
   Value data = op.getOperand(0), indices = op.getOperand(1), updates = op.getOperand(2);
   int64_t rank = tensorOf(data).getRank(), outer = tensorOf(indices).getRank() - 1;

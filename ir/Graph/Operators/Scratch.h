@@ -1,5 +1,5 @@
-// Arrays in a worker's scratch memory, orders of elements and sorting: what operators that fill their
-// results themselves share.
+// Arrays in a worker's scratch memory, orders of elements and sorting: what operators that fill
+// their results themselves share.
 #ifndef KILN_IR_GRAPH_OPERATORS_SCRATCH_H
 #define KILN_IR_GRAPH_OPERATORS_SCRATCH_H
 
@@ -33,7 +33,8 @@ mlir::Value isEqual(ElementBuilder &e, mlir::Value x, mlir::Value y);
 
 /// Whether the item of one number comes before that of another.
 using Precedes = llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)>;
-/// Sorts the first `count` of `numbers` (i64, as indices); equals keep their order. `spare` is as long.
+/// Sorts the first `count` of `numbers` (i64, as indices); equals keep their order. `spare` is as
+/// long.
 void sortNumbers(FillBuilder &f, const ScratchArray &numbers, const ScratchArray &spare,
                  mlir::Value count, Precedes precedes);
 

@@ -111,10 +111,13 @@ static void fillSlicePlan(FillBuilder &f, ComputeOp op, ValueRange) {
     return SmallVector<Value>();
   });
   f.loop(f.extent(starts, 0), {}, [&](Value k, ValueRange) {
-    Value axis = f.toIndex(f.read(axes, k), i64);
+    auto inside = [&](Value vector) { // a hostile number of starts stays inside the others
+      return f.max(f.min(k, f.sub(f.extent(vector, 0), f.index(1))), f.index(0));
+    };
+    Value axis = f.toIndex(f.read(axes, inside(axes)), i64);
     axis = f.select(f.less(axis, f.index(0)), f.add(axis, rank), axis);
     axis = f.max(f.min(axis, f.sub(rank, f.index(1))), f.index(0));
-    Value size = f.read(sizes, axis), step = f.read(steps, k);
+    Value size = f.read(sizes, axis), step = f.read(steps, inside(steps));
     step = f.select(f.equal(step, zero), one, step);
     Value forwards = f.less(zero, step);
     Value low = f.select(forwards, zero, f.integer(i64, -1));
@@ -123,7 +126,7 @@ static void fillSlicePlan(FillBuilder &f, ComputeOp op, ValueRange) {
       Value from = f.select(f.less(given, zero), f.add(given, size), given);
       return f.max(f.min(from, high), least);
     };
-    Value first = clamp(f.read(starts, k), zero), last = clamp(f.read(ends, k), low);
+    Value first = clamp(f.read(starts, k), zero), last = clamp(f.read(ends, inside(ends)), low);
     Value length = f.select(forwards, f.sub(last, first), f.sub(first, last));
     Value stride = f.select(forwards, step, f.sub(zero, step));
     Value count = arith::DivSIOp::create(f.b, f.sub(f.add(length, stride), one), stride);
@@ -259,6 +262,50 @@ static Value dimsElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange i
   return e.fromIndex(value, tensorOf(op.getResult(0)).getElementType());
 }
 
+/// The larger of sizes [r] and a vector of at most as many, aligned at the end.
+static Value expandedSizesElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
+  Value sizes = op.getOperand(0), wanted = op.getOperand(1);
+  Value place = e.sub(indices[0], e.sub(e.extent(sizes, 0), e.extent(wanted, 0)));
+  Value own = e.read(sizes, indices), zero = e.index(0);
+  Value last = e.sub(e.extent(wanted, 0), e.index(1));
+  Value inside = e.all(e.less(e.index(-1), place), e.less(e.index(-1), last));
+  Value size = e.either(
+      inside, own.getType(),
+      [&] { return SmallVector<Value>{e.read(wanted, e.max(e.min(place, last), zero))}; },
+      [&] { return SmallVector<Value>{own}; })[0];
+  return e.max(own, size);
+}
+
+/// The sizes of a tensor, operand 0 [r], with dims put in or taken out at the axes of operand 1
+/// [k]; the result has as many elements as it has dims.
+static void fillSqueezedSizes(FillBuilder &f, ComputeOp op, bool puts) {
+  Value sizes = op.getOperand(0), axes = op.getOperand(1);
+  Type i64 = f.b.getI64Type();
+  Value rank = f.extent(puts ? op.getResult(0) : sizes, 0); // axes count its dims
+  Value wide = arith::IndexCastOp::create(f.b, i64, rank);
+  Value last = f.sub(f.extent(puts ? sizes : op.getResult(0), 0), f.index(1));
+  f.loop(rank, f.index(0), [&](Value dim, ValueRange next) {
+    Value here = arith::IndexCastOp::create(f.b, i64, dim);
+    Value isAxis =
+        f.loop(f.extent(axes, 0), f.integer(f.b.getI1Type(), 0), [&](Value k, ValueRange found) {
+          Value axis = f.read(axes, k);
+          axis = f.select(f.less(axis, f.integer(i64, 0)), f.add(axis, wide), axis);
+          return SmallVector<Value>{f.any(found[0], f.equal(axis, here))};
+        })[0];
+    Value place = f.max(f.min(next[0], last), f.index(0)); // hostile axes stay inside
+    if (puts)
+      f.write(0, f.select(isAxis, f.integer(i64, 1), f.read(sizes, place)), dim);
+    else
+      f.either(
+          isAxis, {}, [] { return SmallVector<Value>(); },
+          [&] {
+            f.write(0, f.read(sizes, dim), place);
+            return SmallVector<Value>();
+          });
+    return SmallVector<Value>{f.select(isAxis, next[0], f.add(next[0], f.index(1)))};
+  });
+}
+
 /// A row put into a tensor at the place that a scalar tells, in place: operands tensor [n, …], row
 /// […], place.
 static void updateRow(FillBuilder &f, ComputeOp op, ValueRange) {
@@ -294,7 +341,12 @@ ArrayRef<Operator> graph::viewOperators() {
       REPEATING("tile", tileElement),
       VIEW("iota", iotaElement),
       VIEW("dims", dimsElement),
+      VIEW("expanded_sizes", expandedSizesElement),
       Operator{"slice_plan", Cost::Fill, nullptr, nullptr, fillSlicePlan},
+      Operator{"unsqueezed_sizes", Cost::Fill, nullptr, nullptr,
+               [](FillBuilder &f, ComputeOp op, ValueRange) { fillSqueezedSizes(f, op, true); }},
+      Operator{"squeezed_sizes", Cost::Fill, nullptr, nullptr,
+               [](FillBuilder &f, ComputeOp op, ValueRange) { fillSqueezedSizes(f, op, false); }},
       Operator{"update_row", Cost::Fill, nullptr, nullptr, updateRow, nullptr, nullptr, true},
   };
   return table;

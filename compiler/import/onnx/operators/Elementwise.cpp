@@ -37,6 +37,33 @@ static void addChain(NodeImport &n, StringRef kind) {
   n.results.push_back(result);
 }
 
+/// Before opset 7 operand 1 is broadcast where `broadcast` says so, its dims from `axis` on; there
+/// is no other broadcasting.
+static void addOldBinary(NodeImport &n, StringRef kind, Type element = {}) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  Array y = n.inputs[1];
+  if (n.integer("broadcast", 0) && n.hasAttribute("axis")) {
+    std::optional<int64_t> axis = n.axis(n.integer("axis", 0), n.inputs[0].rank());
+    if (!axis)
+      return;
+    Shape shape = y.shape;
+    while (*axis + int64_t(shape.size()) < n.inputs[0].rank())
+      shape.push_back(n.a.number(1));
+    y = n.a.reshape(y, shape);
+  }
+  n.results.push_back(n.a.map(kind, {n.inputs[0], y}, element));
+}
+
+#define OLD(type, kind)                                                                            \
+  OnnxOperator {                                                                                   \
+    "", type, 1, [](NodeImport &n) { addOldBinary(n, kind); }                                      \
+  }
+#define OLD_TRUTH(type, kind)                                                                      \
+  OnnxOperator {                                                                                   \
+    "", type, 1, [](NodeImport &n) { addOldBinary(n, kind, n.a.b.getI1Type()); }                   \
+  }
+
 static void importMean(NodeImport &n) {
   addChain(n, "add");
   Array &sum = n.results[0];
@@ -121,9 +148,15 @@ static void importPRelu(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
   const Array &x = n.inputs[0];
+  Array slope = n.inputs[1];
+  if (n.version < 7 && slope.rank() == 1 && x.rank() > 1) { // one for each channel
+    Shape shape = slope.shape;
+    shape.resize(x.rank() - 1, n.a.number(1));
+    slope = n.a.reshape(slope, shape);
+  }
   Array zero = n.a.scalar(x.element, 0);
   Array isNegative = n.a.map("less", {x, zero}, n.a.b.getI1Type());
-  n.results.push_back(n.a.map("where", {isNegative, n.a.mul(x, n.inputs[1]), x}, x.element));
+  n.results.push_back(n.a.map("where", {isNegative, n.a.mul(x, slope), x}, x.element));
 }
 
 static void importSelu(NodeImport &n) {
@@ -185,7 +218,6 @@ static void importBitShift(NodeImport &n) {
   addMap(n, n.text("direction", "RIGHT") == "LEFT" ? "shift_left" : "shift_right");
 }
 
-/// Before opset 7 an operand had to be told to broadcast, and along which axis.
 static void importIdentity(NodeImport &n) {
   if (n.input(0))
     n.results.push_back(n.inputs[0]);
@@ -244,6 +276,17 @@ ArrayRef<OnnxOperator> kiln::onnxElementwise() {
       MAP("Sub", 7, "sub"),
       MAP("Mul", 7, "mul"),
       MAP("Div", 7, "div"),
+      OLD("Add", "add"),
+      OLD("Sub", "sub"),
+      OLD("Mul", "mul"),
+      OLD("Div", "div"),
+      OLD("Pow", "pow"),
+      OLD("And", "and"),
+      OLD("Or", "or"),
+      OLD("Xor", "xor"),
+      OLD_TRUTH("Equal", "equal"),
+      OLD_TRUTH("Less", "less"),
+      OLD_TRUTH("Greater", "greater"),
       MAP("And", 7, "and"),
       MAP("Or", 7, "or"),
       MAP("Xor", 7, "xor"),
@@ -269,7 +312,7 @@ ArrayRef<OnnxOperator> kiln::onnxElementwise() {
       {"", "Cast", 6, importCast},
       {"", "CastLike", 15, importCastLike},
       {"", "Clip", 6, importClip},
-      {"", "PRelu", 7, importPRelu},
+      {"", "PRelu", 6, importPRelu},
       {"", "LeakyRelu", 6, [](NodeImport &n) { addWithReal(n, "leaky_relu", "alpha", 0.01); }},
       {"", "Elu", 6, [](NodeImport &n) { addWithReal(n, "elu", "alpha", 1); }},
       {"", "Celu", 12, [](NodeImport &n) { addWithReal(n, "celu", "alpha", 1); }},
@@ -282,7 +325,7 @@ ArrayRef<OnnxOperator> kiln::onnxElementwise() {
       {"", "Swish", 24, importSwish},
       {"", "Where", 9, importWhere},
       {"", "Identity", 1, importIdentity},
-      {"", "Dropout", 7, importDropout},
+      {"", "Dropout", 6, importDropout},
   };
   return table;
 }

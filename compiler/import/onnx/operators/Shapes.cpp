@@ -63,7 +63,8 @@ static void importConstantOfShape(NodeImport &n) {
     return;
   if (const SmallVector<AffineExpr> *sizes = sizesOf(n, 0))
     return n.results.push_back(n.a.broadcast(value, *sizes));
-  if (std::optional<Shape> shape = n.runtimeShape(0, given))
+  Array sizes = n.sizesInput(0);
+  if (std::optional<Shape> shape = n.runtimeShape(0, sizes))
     n.results.push_back(n.a.broadcast(value, *shape));
 }
 
@@ -85,10 +86,10 @@ static void importReshape(NodeImport &n) {
     sizes = *known;
   } else {
     // Computed while the model runs: the same rules, on the vector of sizes.
-    Array wanted = a.cast(n.inputs[1], a.b.getI64Type());
-    int64_t rank = wanted.rank() == 1 ? wanted.extent(0) : -1;
-    if (rank < 0)
-      return n.fail("the number of dims that a reshape gives is not known");
+    Array wanted = n.sizesInput(1);
+    if (!wanted)
+      return;
+    int64_t rank = wanted.extent(0);
     if (!allowZero) {
       SmallVector<AffineExpr> own(rank, a.number(0));
       for (int64_t i = 0; i < std::min(rank, x.rank()); ++i)
@@ -165,8 +166,15 @@ static void importSqueeze(NodeImport &n) {
   if (!x)
     return;
   if (!n.hasAttribute("axes") && n.has(1) && !n.a.integersOf(n.inputs[1])) {
-    if (std::optional<Shape> shape = n.declaredShape(0))
-      return n.results.push_back(n.a.reshapeUnchecked(x, *shape));
+    if (const OnnxValue *value = n.declared(0)) {
+      Type i64 = n.a.b.getI64Type();
+      Array sizes =
+          n.a.compute("squeezed_sizes", {n.a.integers(x.shape), n.a.cast(n.inputs[1], i64)}, i64,
+                      n.a.numbers({int64_t(value->shape.size())}));
+      if (std::optional<Shape> shape = n.runtimeShape(0, sizes))
+        n.results.push_back(n.a.reshapeUnchecked(x, *shape));
+      return;
+    }
     return n.fail("axes that are computed while the model runs need a declared output");
   }
   std::optional<SmallVector<int64_t>> axes = n.axes("axes", 1, x.rank());
@@ -195,8 +203,19 @@ static void importUnsqueeze(NodeImport &n) {
       return;
     std::optional<SmallVector<int64_t>> known = n.a.integersOf(n.inputs[1]);
     if (!known) {
-      if (std::optional<Shape> shape = n.declaredShape(0))
-        return n.results.push_back(n.a.reshapeUnchecked(x, *shape));
+      const OnnxValue *value = n.declared(0);
+      int64_t rank = value                        ? int64_t(value->shape.size())
+                     : n.inputs[1].extent(0) >= 0 ? x.rank() + n.inputs[1].extent(0)
+                                                  : -1;
+      if (rank >= 0) {
+        Type i64 = n.a.b.getI64Type();
+        Array sizes =
+            n.a.compute("unsqueezed_sizes", {n.a.integers(x.shape), n.a.cast(n.inputs[1], i64)},
+                        i64, n.a.numbers({rank}));
+        if (std::optional<Shape> shape = n.runtimeShape(0, sizes))
+          n.results.push_back(n.a.reshapeUnchecked(x, *shape));
+        return;
+      }
       return n.fail("axes that are computed while the model runs need a declared output");
     }
     given = *known;
@@ -414,16 +433,14 @@ static void importSlice(NodeImport &n) {
   }
   // Bounds that are computed: for each dim its start, size and step, at run time.
   Type i64 = a.b.getI64Type();
-  int64_t given = starts.rank() == 1 ? starts.extent(0) : -1;
-  if (given < 0)
-    return n.fail("the number of dims of a slice is not known");
+  // Axes beyond the starts that are given are not looked at.
   if (!axes) {
-    SmallVector<int64_t> order(given);
+    SmallVector<int64_t> order(x.rank());
     std::iota(order.begin(), order.end(), 0);
     axes = a.integers(a.numbers(order));
   }
   if (!steps)
-    steps = a.integers(a.numbers(SmallVector<int64_t>(given, 1)));
+    steps = a.integers(a.numbers(SmallVector<int64_t>(x.rank(), 1)));
   Array plan = a.compute("slice_plan",
                          {a.integers(x.shape), a.cast(starts, i64), a.cast(ends, i64),
                           a.cast(axes, i64), a.cast(steps, i64)},
@@ -447,10 +464,26 @@ static void importExpand(NodeImport &n) {
       return n.fail("shapes do not broadcast");
     return n.results.push_back(a.broadcast(x, *shape));
   }
-  Array wanted = a.cast(n.inputs[1], a.b.getI64Type());
+  // A vector of unknown length has no more elements than the result has dims.
+  if (n.inputs[1].rank() == 1 && n.inputs[1].extent(0) < 0) {
+    const OnnxValue *declared = n.declared(0);
+    if (!declared)
+      return n.fail("the number of dims of an expand is not known");
+    int64_t most = int64_t(declared->shape.size());
+    SmallVector<AffineExpr> own(most, a.number(1));
+    for (int64_t i = 0; i < x.rank() && i < most; ++i)
+      own[most - x.rank() + i] = x.shape[i];
+    Array sizes =
+        a.compute("expanded_sizes", {a.integers(own), a.cast(n.inputs[1], a.b.getI64Type())},
+                  a.b.getI64Type(), a.numbers({most}));
+    if (std::optional<Shape> shape = n.runtimeShape(0, sizes))
+      n.results.push_back(a.broadcast(x, *shape));
+    return;
+  }
+  Array wanted = n.sizesInput(1);
+  if (!wanted)
+    return;
   int64_t rank = wanted.extent(0);
-  if (rank < 0)
-    return n.fail("the number of dims of an expand is not known");
   // Aligned at the end; a size of 1 is stretched.
   int64_t most = std::max(rank, x.rank());
   SmallVector<AffineExpr> own(most, a.number(1));
@@ -475,7 +508,10 @@ static void importTile(NodeImport &n) {
     for (auto [size, times] : llvm::zip(shape, *repeats))
       size = a.simplify(size * times);
   } else {
-    Array sizes = a.mul(a.cast(n.inputs[1], a.b.getI64Type()), a.integers(x.shape));
+    Array repeats = n.sizesInput(1);
+    if (!repeats)
+      return;
+    Array sizes = a.mul(repeats, a.integers(x.shape));
     std::optional<Shape> computed = n.runtimeShape(0, sizes);
     if (!computed)
       return;
