@@ -19,7 +19,7 @@ module {
     exec.mark 7
     exec.branch %go else 9 : tensor<i1>
     exec.barrier
-    exec.set_dims array<i64: 3> to %b : tensor<8xi64> loc("model.count")
+    exec.set_dims [3] to %b : tensor<8xi64> loc("model.count")
     exec.jump 7
     exec.mark 9
   }
