@@ -22,15 +22,15 @@ static constexpr size_t kMaxVariables = 24, kMaxLength = 200;
 
 namespace {
 
-/// A use of a buffer: the stretch between barriers, and whether the contents count.
+/// A use of a buffer by the op of that number, and whether the contents count.
 struct Use {
-  int64_t moment;
+  size_t op;
   bool reads;
 };
 
-/// Stretches of the line that run again.
+/// Ops that run again, from a mark to what jumps back to it.
 struct Loop {
-  int64_t begin, end;
+  size_t begin, end;
 };
 
 class Liveness {
@@ -40,46 +40,47 @@ public:
   std::pair<int64_t, int64_t> getRange(Value buffer) const;
 
 private:
-  void addUse(Value value, int64_t moment, bool reads);
+  void addUse(Value value, bool reads);
 
+  std::vector<int64_t> moments;                 // of each op: barriers before it
   llvm::DenseMap<Value, SmallVector<Use>> uses; // in order
   SmallVector<Loop> loops;
 };
 
 } // namespace
 
-void Liveness::addUse(Value value, int64_t moment, bool reads) {
+/// A use by the last op.
+void Liveness::addUse(Value value, bool reads) {
   while (auto view = value.getDefiningOp<exec::ViewOp>())
     value = view.getBuffer();
   if (value.getDefiningOp<exec::BufferOp>())
-    uses[value].push_back({moment, reads});
+    uses[value].push_back({moments.size() - 1, reads});
 }
 
 Liveness::Liveness(exec::FuncOp func) {
   int64_t moment = 0;
-  llvm::DenseMap<int64_t, int64_t> marks; // those passed
-  auto jump = [&](int64_t mark) {
+  llvm::DenseMap<int64_t, size_t> marks; // those passed
+  auto addJump = [&](int64_t mark) {
     if (auto begin = marks.find(mark); begin != marks.end())
-      loops.push_back({begin->second, moment});
-    ++moment;
+      loops.push_back({begin->second, moments.size() - 1});
   };
   for (Operation &op : func.getBody().front()) {
+    moments.push_back(moment);
+    moment += isa<exec::BarrierOp, exec::BranchOp, exec::JumpOp, exec::SetDimsOp>(op);
     if (auto launch = dyn_cast<exec::LaunchOp>(op)) {
       for (Value value : launch.getReads())
-        addUse(value, moment, true);
+        addUse(value, true);
       for (Value value : launch.getWrites())
-        addUse(value, moment, false);
+        addUse(value, false);
     } else if (auto mark = dyn_cast<exec::MarkOp>(op)) {
-      marks[mark.getNumber()] = moment;
+      marks[mark.getNumber()] = moments.size() - 1;
     } else if (auto branch = dyn_cast<exec::BranchOp>(op)) {
-      addUse(branch.getCondition(), moment, true);
-      jump(branch.getMark());
-    } else if (auto always = dyn_cast<exec::JumpOp>(op)) {
-      jump(always.getMark());
+      addUse(branch.getCondition(), true);
+      addJump(branch.getMark());
+    } else if (auto jump = dyn_cast<exec::JumpOp>(op)) {
+      addJump(jump.getMark());
     } else if (auto set = dyn_cast<exec::SetDimsOp>(op)) {
-      addUse(set.getValues(), moment++, true);
-    } else if (isa<exec::BarrierOp>(op)) {
-      ++moment;
+      addUse(set.getValues(), true);
     }
   }
 }
@@ -89,23 +90,22 @@ std::pair<int64_t, int64_t> Liveness::getRange(Value buffer) const {
   if (found == uses.end())
     return {0, 0};
   ArrayRef<Use> all = found->second;
-  int64_t first = all.front().moment, last = all.back().moment;
+  size_t first = all.front().op, last = all.back().op;
   for (bool changed = true; changed;) {
     changed = false;
     for (const Loop &loop : loops) {
-      const Use *inside = llvm::find_if(
-          all, [&](Use use) { return use.moment >= loop.begin && use.moment <= loop.end; });
-      bool isUsed = inside != all.end();
-      bool meets = first <= loop.end && last >= loop.begin;
-      bool carries = first < loop.begin || last > loop.end || (isUsed && inside->reads);
-      if (!meets || !carries || (first <= loop.begin && last >= loop.end))
+      if (first > loop.end || last < loop.begin || (first <= loop.begin && last >= loop.end))
+        continue;
+      const Use *inside = llvm::find_if(all, [&](Use use) { return use.op >= loop.begin; });
+      bool carries = first < loop.begin || last > loop.end || inside->reads;
+      if (!carries)
         continue;
       first = std::min(first, loop.begin);
       last = std::max(last, loop.end);
       changed = true;
     }
   }
-  return {first, last};
+  return {moments[first], moments[last]};
 }
 
 namespace {

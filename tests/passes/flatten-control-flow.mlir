@@ -90,9 +90,9 @@ graph.func @f(%c: tensor<i1> {graph.name = "c"}, %x: !x {graph.name = "x"}) -> (
 
 // Computed dims and what is derived from them reach the function; their values are read from memory.
 !x = tensor<?xf32, #graph.dims<@c>>
-// CHECK: dims [#exec.dim<"n" in[1, 8]>, #exec.dim<"c" in[0, 8] computed = true>, #exec.dim<"d" in[0, 16] is affine_map<()[s0, s1] -> (s1 * 2)>>]
+// CHECK: dims [#exec.dim<"n" in[1, 8]>, #exec.dim<"c" in[0, 8] computed = true>, #exec.dim<"d" in[0, 16] is #{{.*}}>]
 // CHECK: %[[V:.*]] = exec.input "v"
-// CHECK: exec.set_dims array<i64: 1> to %[[V]]
+// CHECK: exec.set_dims [1] to %[[V]]
 // CHECK-NEXT: exec.launch
 graph.dim @n in [1, 8]
 graph.dim @c in [0, 8] computed

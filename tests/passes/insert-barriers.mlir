@@ -68,6 +68,6 @@ exec.func @f dims [#exec.dim<"c" in [0, 4] computed = true>] {
   exec.jump 0
   exec.mark 1
   exec.launch @b(%v : !v) -> (%y : !v)
-  exec.set_dims array<i64: 0> to %n : tensor<1xi64>
+  exec.set_dims [0] to %n : tensor<1xi64>
   exec.launch @a(%x : !x) -> (%p : !x)
 }
