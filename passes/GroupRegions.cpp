@@ -19,6 +19,7 @@
 #include "passes/GroupRegions.h"
 #include "ir/Graph/Operators.h"
 #include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/SetVector.h"
 #include <set>
 
 using namespace mlir;
@@ -52,6 +53,8 @@ private:
   void copyProducers(unsigned group, unsigned op, bool direct);
   void copyViews(unsigned group);
   void groupArrays();
+  bool joinUser(unsigned product, const llvm::BitVector &inlined,
+                llvm::DenseMap<unsigned, unsigned> &products) const;
   void groupRest();
   std::vector<RegionGroup> order();
 
@@ -326,6 +329,55 @@ static bool mayCompute(ComputeOp producer, ComputeOp consumer) {
   return isRead && isCheap && producer->hasOneUse() && producer->getNumResults() == 1;
 }
 
+/// Whether a map operator may follow a product in its kernel, on vectors along the last dim: on
+/// tensors of the product's shape, vectors along its last dim, and single numbers.
+static bool mayFollowProduct(ComputeOp op, RankedTensorType product) {
+  auto isSame = [&](RankedTensorType type) {
+    return type.getShape() == product.getShape() && getDims(type) == getDims(product);
+  };
+  if (operatorOf(op).cost != Cost::Map || !isSame(tensorOf(op.getResult(0))) ||
+      !tensorOf(op.getResult(0)).getElementType().isF32())
+    return false;
+  return llvm::all_of(op.getOperands(), [&](Value operand) {
+    RankedTensorType type = tensorOf(operand);
+    auto isOne = [](int64_t extent) { return extent == 1; };
+    bool isColumn = type.getRank() && type.getShape().back() == product.getShape().back() &&
+                    llvm::all_of(type.getShape().drop_back(), isOne);
+    return type.getElementType().isF32() &&
+           (isSame(type) || isColumn || llvm::all_of(type.getShape(), isOne));
+  });
+}
+
+/// Joins a product to the kernel of its only user where the kernel has no other yet, and map
+/// operators alone follow. `products` holds, for each op in the kernel of one, that product.
+bool Grouping::joinUser(unsigned product, const llvm::BitVector &inlined,
+                        llvm::DenseMap<unsigned, unsigned> &products) const {
+  RankedTensorType type = tensorOf(ops[product]->getResult(0));
+  llvm::SetVector<unsigned> kernel;
+  unsigned root = product;
+  do {
+    if (!ops[root]->hasOneUse())
+      return false;
+    auto it = index.find(*ops[root]->user_begin());
+    if (it == index.end() || products.contains(it->second))
+      return false;
+    root = it->second;
+    kernel.insert(root);
+  } while (inlined[root]);
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    auto op = dyn_cast<ComputeOp>(ops[kernel[i]]);
+    if (!op || !mayFollowProduct(op, type))
+      return false;
+    for (Value operand : op.getOperands())
+      if (int from = this->producer(operand); from >= 0 && inlined[from])
+        kernel.insert(from);
+  }
+  kernel.insert(product);
+  for (unsigned op : kernel)
+    products[op] = product;
+  return true;
+}
+
 void Grouping::groupArrays() {
   llvm::BitVector inlined(ops.size());
   std::vector<unsigned> sizes(ops.size(), 1); // ops that computing this one takes
@@ -341,6 +393,7 @@ void Grouping::groupArrays() {
     }
     sizes[i] = std::min(sizes[i], 2 * kMaxArrayOps);
   }
+  llvm::DenseMap<unsigned, unsigned> products;
   for (unsigned i = ops.size(); i-- > 0;) {
     auto array = dyn_cast<ComputeOp>(ops[i]);
     if (!array)
@@ -351,6 +404,20 @@ void Grouping::groupArrays() {
       return it != index.end() && consumer && mayCompute(array, consumer) &&
              sizes[it->second] <= kMaxArrayOps;
     });
+    if (!inlined[i])
+      continue;
+    if (operatorOf(array).cost == Cost::Many) {
+      inlined[i] = false;
+      inlined[i] = joinUser(i, inlined, products);
+      continue;
+    }
+    for (Operation *user : array->getUsers())
+      if (auto it = products.find(index.lookup(user)); it != products.end()) {
+        inlined[i] = inlined[i] && array->hasOneUse() &&
+                     mayFollowProduct(array, tensorOf(ops[it->second]->getResult(0)));
+        if (inlined[i])
+          products[i] = it->second;
+      }
   }
   for (unsigned i = 0; i < ops.size(); ++i) {
     if (kindOf(i) != FusionKind::Array || inlined[i])

@@ -23,8 +23,6 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) 
     return why;
   if (shape->groups != shape->channels || shape->groups != shape->outputs)
     return "an output has more or less than a channel of its own";
-  if (!shape->isStatic())
-    return "the size of the image is not known";
   if (shape->kernel.back() > 32)
     return "its window is too wide to be unrolled";
   return std::nullopt;
@@ -39,7 +37,9 @@ public:
       : shape(std::move(matched)), frame(kernel, builder), b(frame.builder()),
         layout(shape.layout()), lines(frame, shape), dims(kernel.getDims().size()) {
     int64_t parts = std::max<int64_t>(1, lanes * 32 / target.vectorBits);
-    runs = cutLine(shape, std::min<int64_t>(14, target.vectorRegisters / parts - 2));
+    mostRows = std::min<int64_t>(14, target.vectorRegisters / parts - 2);
+    if (shape.isStatic())
+      runs = cutLine(shape, mostRows);
   }
 
   KernelCode emit() {
@@ -68,7 +68,20 @@ private:
 
   void emitLine(Value index, Value fromPanel, Value toPanel) {
     ImageLines::Line line = lines.at(index);
-    Value row = frame.mul(index, i64(b, shape.resultExtent(shape.spatial() - 1)));
+    Value row = frame.mul(index, lines.resultExtent(shape.spatial() - 1));
+    if (!shape.isStatic()) {
+      auto emitAt = [&](Value position, int64_t rows, bool isEdge) {
+        loop(b, fromPanel, toPanel, 1, [&](Value panel) {
+          TileRun run{0, rows, 1, {}};
+          run.inside.assign(size_t(shape.kernel.back()), {0, rows});
+          emitTile(run, line, position, row, panel, isEdge);
+        });
+      };
+      lines.forPositions(
+          {mostRows, 1}, [&](Value position, int64_t rows) { emitAt(position, rows, false); },
+          [&](Value position) { emitAt(position, 1, true); });
+      return;
+    }
     for (const TileRun &run : runs) {
       auto emitAt = [&](Value position) {
         loop(b, fromPanel, toPanel, 1,
@@ -99,8 +112,9 @@ private:
     return LLVM::MaskedLoadOp::create(b, type, at, mask, splatConstant(b, type, 0), 4);
   }
 
+  /// `isEdge`: a position that not all taps of the line lie inside for.
   void emitTile(const TileRun &run, const ImageLines::Line &line, Value position, Value row,
-                Value panel) {
+                Value panel, bool isEdge = false) {
     size_t last = shape.spatial() - 1;
     int64_t pixel = shape.imageStride * 4;
     VectorType type = vectorOf(lanes, b.getF32Type());
@@ -119,10 +133,18 @@ private:
         [&](Value number, Value tap, ValueRange carried) {
           Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
                                  i64(b, shape.padsBegin[last]));
-          Value first = frame.add(frame.mul(number, i64(b, shape.imageExtent(last))), from);
+          Value first = frame.add(frame.mul(number, lines.imageExtent(last)), from);
           Value at = address(b, address(b, frame.buffer(shape.imageParameter), first, pixel), panel,
                              lanes * 4);
           SmallVector<Value> next(carried);
+          if (isEdge) {
+            auto [low, high] = lines.tapsAt(position);
+            return loop(b, low, high, 1, carried, [&](Value i, ValueRange inner) {
+              Value x = loadChannels(address(b, at, i, shape.dilations[last] * pixel), mask);
+              Value weights = loadWeights(panel, frame.add(tap, i), 0);
+              return SmallVector<Value>{math::FmaOp::create(b, x, weights, inner[0])};
+            });
+          }
           for (int64_t i = 0; i < shape.kernel[last]; ++i) {
             auto [low, high] = run.inside[size_t(i)];
             if (low >= high)
@@ -147,6 +169,7 @@ private:
   ImplicitLocOpBuilder &b;
   PanelLayout layout;
   ImageLines lines;
+  int64_t mostRows = 1;
   SmallVector<TileRun> runs;
   unsigned dims;
 };

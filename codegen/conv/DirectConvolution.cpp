@@ -32,8 +32,6 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) 
     return why;
   if (shape->groups > 1 && shape->outputs / shape->groups % lanes)
     return "a panel of outputs belongs to more than one group";
-  if (!shape->isPointwise() && !shape->isStatic())
-    return "the size of the image is not known";
   return std::nullopt;
 }
 
@@ -63,7 +61,7 @@ public:
     if (shape.isPointwise())
       return emitPointwise();
     int64_t known = knownCount(shape.result.getShape().drop_back(2));
-    int64_t block = linesOfBlock(known, shape.resultExtent(shape.spatial() - 1));
+    int64_t block = linesOfBlock(known, std::min<int64_t>(positionsAtOnce(), 64));
     forItems(lines.count(), block, [&](Value first, Value last, const Columns &at) {
       loop(b, first, last, 1, [&](Value line) { emitLine(line, at); });
     });
@@ -77,6 +75,8 @@ private:
     int64_t panels;
   };
 
+  static constexpr int64_t unknown = 1 << 20; // positions: many
+
   /// The product of extents that are known; of others nothing is assumed.
   static int64_t knownCount(ArrayRef<int64_t> extents) {
     int64_t count = 1;
@@ -88,9 +88,11 @@ private:
 
   /// Positions of a line; of pointwise convolutions where their number is not known: many.
   int64_t positionsAtOnce() const {
-    if (!shape.isPointwise())
+    if (!shape.isPointwise() && shape.isStatic())
       return shape.resultExtent(shape.spatial() - 1);
-    return isRowCountKnown() ? knownCount(shape.result.getShape().drop_back()) : 1 << 20;
+    if (!shape.isPointwise())
+      return unknown;
+    return isRowCountKnown() ? knownCount(shape.result.getShape().drop_back()) : unknown;
   }
   bool isRowCountKnown() const {
     return llvm::none_of(shape.result.getShape().drop_back(), ShapedType::isDynamic);
@@ -198,7 +200,18 @@ private:
   void emitLine(Value index, const Columns &at) {
     size_t last = shape.spatial() - 1;
     ImageLines::Line line = lines.at(index);
-    Value row = frame.mul(index, i64(b, shape.resultExtent(last)));
+    Value row = frame.mul(index, lines.resultExtent(last));
+    if (!shape.isStatic()) {
+      TileRun run{0, 1, 1, {}};
+      lines.forPositions(
+          heights(),
+          [&](Value position, int64_t height) {
+            run.rows = height;
+            emitTile(run, line, position, row, at);
+          },
+          [&](Value position) { emitEdge(line, position, row, at); });
+      return;
+    }
     for (const TileRun &run : cutLine(shape, tile.rows)) {
       auto emitAt = [&](Value position) { emitTile(run, line, position, row, at); };
       if (run.count == 1)
@@ -216,7 +229,7 @@ private:
         line, startSums(at, run.rows), [&](Value number, Value tap, ValueRange carried) {
           Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
                                  i64(b, shape.padsBegin[last]));
-          Value first = frame.add(frame.mul(number, i64(b, shape.imageExtent(last))), from);
+          Value first = frame.add(frame.mul(number, lines.imageExtent(last)), from);
           Value start = address(b, imageOf(at), first, pixel);
           int64_t step = shape.dilations[last] * pixel;
           SmallVector<std::optional<int64_t>> places;
@@ -247,6 +260,38 @@ private:
           return current;
         });
     finish(sums, at, frame.add(row, position), run.rows);
+  }
+
+  /// One position of a line of unknown length, with the taps that it has.
+  void emitEdge(const ImageLines::Line &line, Value position, Value row, const Columns &at) {
+    size_t last = shape.spatial() - 1;
+    int64_t pixel = shape.imageStride * 4;
+    SmallVector<Value> sums =
+        lines.forTaps(line, startSums(at, 1), [&](Value number, Value tap, ValueRange carried) {
+          Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
+                                 i64(b, shape.padsBegin[last]));
+          Value first = frame.add(frame.mul(number, lines.imageExtent(last)), from);
+          Value start = address(b, imageOf(at), first, pixel);
+          auto [low, high] = lines.tapsAt(position);
+          return loop(b, low, high, 1, carried, [&](Value i, ValueRange inner) {
+            return emitFloatProducts(b,
+                                     {address(b, start, i, shape.dilations[last] * pixel),
+                                      {std::optional<int64_t>(0)},
+                                      panelsAt(at, frame.add(tap, i)),
+                                      shape.format,
+                                      depth()},
+                                     inner);
+          });
+        });
+    finish(sums, at, frame.add(row, position), 1);
+  }
+
+  /// Of tiles where the number of positions is not known.
+  SmallVector<int64_t> heights() const {
+    SmallVector<int64_t> result{tile.rows};
+    for (int64_t height = int64_t(llvm::bit_floor(uint64_t(tile.rows - 1))); height; height /= 2)
+      result.push_back(height);
+    return result;
   }
 
   // ---- One position sees one position ---------------------------------------------------------

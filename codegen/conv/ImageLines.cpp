@@ -38,17 +38,25 @@ SmallVector<TileRun> kiln::cutLine(const ConvolutionShape &shape, int64_t rows) 
   return runs;
 }
 
+Value ImageLines::extent(RankedTensorType type, size_t i) {
+  unsigned dim = unsigned(i) + 1;
+  if (!type.isDynamicDim(dim))
+    return emit::i64(b, type.getDimSize(dim));
+  unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
+  return frame.dim(graph::getDims(type).getSymbols()[position]);
+}
+
 Value ImageLines::count() {
   Value lines = frame.rowsOf(shape.result);
   for (size_t i = 0; i + 1 < shape.spatial(); ++i)
-    lines = frame.mul(lines, i64(b, shape.resultExtent(i)));
+    lines = frame.mul(lines, resultExtent(i));
   return lines;
 }
 
 AffineExpr ImageLines::countExpr() {
   AffineExpr lines = frame.rowsExprOf(shape.result);
   for (size_t i = 0; i + 1 < shape.spatial(); ++i)
-    lines = lines * shape.resultExtent(i);
+    lines = lines * graph::extentExpr(shape.op, shape.result, unsigned(i) + 1);
   return lines;
 }
 
@@ -59,19 +67,22 @@ ImageLines::Line ImageLines::at(Value index) {
   line.low.resize(dims);
   line.high.resize(dims);
   for (size_t i = dims; i-- > 0;) {
-    int64_t extent = shape.imageExtent(i), positions = shape.resultExtent(i),
-            stride = shape.strides[i], dilation = shape.dilations[i], taps = shape.kernel[i],
+    int64_t stride = shape.strides[i], dilation = shape.dilations[i], taps = shape.kernel[i],
             pad = shape.padsBegin[i];
-    Value position = arith::RemUIOp::create(b, index, i64(b, positions));
-    index = frame.floorDiv(index, positions);
+    Value position = arith::RemUIOp::create(b, index, resultExtent(i));
+    index = arith::DivUIOp::create(b, index, resultExtent(i));
     line.from[i] = frame.sub(frame.mul(position, i64(b, stride)), i64(b, pad));
     line.low[i] = i64(b, 0);
     line.high[i] = i64(b, taps);
     if (pad)
       line.low[i] =
           frame.ceilDiv(frame.max(frame.sub(i64(b, 0), line.from[i]), i64(b, 0)), dilation);
-    if ((positions - 1) * stride - pad + (taps - 1) * dilation >= extent) {
-      Value left = frame.max(frame.sub(i64(b, extent), line.from[i]), i64(b, 0));
+    bool isInside =
+        !ShapedType::isDynamic(shape.imageExtent(i)) &&
+        !ShapedType::isDynamic(shape.resultExtent(i)) &&
+        (shape.resultExtent(i) - 1) * stride - pad + (taps - 1) * dilation < shape.imageExtent(i);
+    if (!isInside) {
+      Value left = frame.max(frame.sub(imageExtent(i), line.from[i]), i64(b, 0));
       line.high[i] = frame.min(line.high[i], frame.ceilDiv(left, dilation));
     }
   }
@@ -85,11 +96,50 @@ SmallVector<Value> ImageLines::nest(const Line &line, size_t dim, Value number, 
     return body(number, frame.mul(tap, i64(b, shape.kernel[dim])), carried);
   return loop(b, line.low[dim], line.high[dim], 1, carried, [&](Value i, ValueRange inner) {
     Value at = frame.add(line.from[dim], frame.mul(i, i64(b, shape.dilations[dim])));
-    return nest(line, dim + 1, frame.add(frame.mul(number, i64(b, shape.imageExtent(dim))), at),
+    return nest(line, dim + 1, frame.add(frame.mul(number, imageExtent(dim)), at),
                 frame.add(frame.mul(tap, i64(b, shape.kernel[dim])), i), inner, body);
   });
 }
 
 SmallVector<Value> ImageLines::forTaps(const Line &line, ValueRange carried, Body body) {
   return nest(line, 0, line.image, i64(b, 0), carried, body);
+}
+
+// ---- Lines of unknown length --------------------------------------------------------------------
+
+std::pair<Value, Value> ImageLines::interior() {
+  size_t last = shape.spatial() - 1;
+  int64_t stride = shape.strides[last], pad = shape.padsBegin[last],
+          reach = (shape.kernel[last] - 1) * shape.dilations[last];
+  Value positions = resultExtent(last);
+  Value from = frame.min(i64(b, llvm::divideCeil(pad, stride)), positions);
+  // The last position whose last tap lies inside, and one more.
+  Value room = frame.add(imageExtent(last), i64(b, pad - reach - 1 + stride));
+  Value to = frame.floorDiv(frame.max(room, i64(b, 0)), stride);
+  return {from, frame.max(from, frame.min(to, positions))};
+}
+
+std::pair<Value, Value> ImageLines::tapsAt(Value position) {
+  size_t last = shape.spatial() - 1;
+  int64_t dilation = shape.dilations[last];
+  Value at =
+      frame.sub(frame.mul(position, i64(b, shape.strides[last])), i64(b, shape.padsBegin[last]));
+  Value before = frame.max(frame.sub(i64(b, 0), at), i64(b, 0));
+  Value left = frame.max(frame.sub(imageExtent(last), at), i64(b, 0));
+  return {frame.ceilDiv(before, dilation),
+          frame.min(i64(b, shape.kernel[last]), frame.ceilDiv(left, dilation))};
+}
+
+void ImageLines::forPositions(ArrayRef<int64_t> heights,
+                              llvm::function_ref<void(Value, int64_t)> emitInterior,
+                              llvm::function_ref<void(Value)> edge) {
+  auto [from, to] = interior();
+  loop(b, i64(b, 0), from, 1, edge);
+  for (int64_t height : heights) {
+    Value part = frame.mul(frame.floorDiv(frame.sub(to, from), height), i64(b, height));
+    Value end = frame.add(from, part);
+    loop(b, from, end, height, [&](Value position) { emitInterior(position, height); });
+    from = end;
+  }
+  loop(b, to, resultExtent(shape.spatial() - 1), 1, edge);
 }

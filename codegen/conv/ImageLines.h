@@ -28,6 +28,10 @@ public:
   ImageLines(KernelFrame &frame, const ConvolutionShape &shape)
       : frame(frame), b(frame.builder()), shape(shape) {}
 
+  /// The size of a spatial dim (i64).
+  mlir::Value imageExtent(size_t i) { return extent(shape.image, i); }
+  mlir::Value resultExtent(size_t i) { return extent(shape.result, i); }
+
   /// How many lines the result has (i64), and as an expression of the kernel's dims.
   mlir::Value count();
   mlir::AffineExpr countExpr();
@@ -46,7 +50,18 @@ public:
                                                                  mlir::ValueRange)>;
   llvm::SmallVector<mlir::Value> forTaps(const Line &line, mlir::ValueRange carried, Body body);
 
+  /// Positions [from, to) along a line for which all taps lie inside of the image; both i64.
+  std::pair<mlir::Value, mlir::Value> interior();
+  /// The taps [low, high) along a line that lie inside for one position.
+  std::pair<mlir::Value, mlir::Value> tapsAt(mlir::Value position);
+  /// A line of unknown length: `interior` for tiles of the given heights, descending to 1, `edge`
+  /// for single positions.
+  void forPositions(llvm::ArrayRef<int64_t> heights,
+                    llvm::function_ref<void(mlir::Value position, int64_t height)> interior,
+                    llvm::function_ref<void(mlir::Value position)> edge);
+
 private:
+  mlir::Value extent(mlir::RankedTensorType type, size_t i);
   llvm::SmallVector<mlir::Value> nest(const Line &line, size_t dim, mlir::Value number,
                                       mlir::Value tap, mlir::ValueRange carried, Body body);
 

@@ -44,12 +44,22 @@ std::string list(const std::vector<int64_t> &values) {
   return text + ">";
 }
 
+/// What is known of a shape when it is compiled.
+enum class Known { All, AllButImages, Channels };
+
+/// `prefix` distinguishes the spatial dims of image and result.
 std::string imageType(const Shape &shape, const std::vector<int64_t> &extents, int64_t channels,
-                      bool dynamic) {
-  std::string text = "tensor<" + (dynamic ? "?" : std::to_string(shape.images)) + "x";
-  for (int64_t extent : extents)
-    text += std::to_string(extent) + "x";
-  return text + std::to_string(channels) + (dynamic ? "xf32, #graph.dims<@n>>" : "xf32>");
+                      Known known, const std::string &prefix) {
+  std::string text = "tensor<" + (known == Known::All ? std::to_string(shape.images) : "?") + "x";
+  std::string names = "@n";
+  for (size_t i = 0; i < extents.size(); ++i) {
+    text += (known == Known::Channels ? "?" : std::to_string(extents[i])) + "x";
+    names += ", @" + prefix + std::to_string(i);
+  }
+  text += std::to_string(channels) + "xf32";
+  if (known == Known::All)
+    return text + ">";
+  return text + ", #graph.dims<" + (known == Known::Channels ? names : "@n") + ">>";
 }
 
 void fill(Buffer<float> &buffer, int64_t columns, int64_t stride, unsigned seed) {
@@ -85,12 +95,13 @@ double expected(const Shape &shape, Buffer<float> &x, const PackedMatrix &w, int
   return sum;
 }
 
-void check(const KernelEmitter &emitter, const Shape &shape, bool dynamic) {
+void check(const KernelEmitter &emitter, const Shape &shape, Known known) {
   SCOPED_TRACE(shape.what);
   std::vector<int64_t> positions = shape.positions();
   PackedMatrix w(shape.format, shape.outputs, shape.taps() * (shape.channels / shape.groups), 3);
-  std::string in = imageType(shape, shape.extents, shape.channels, dynamic),
-              out = imageType(shape, positions, shape.outputs, dynamic),
+  std::string in = imageType(shape, shape.extents, shape.channels, known, "h"),
+              out = imageType(shape, positions, shape.outputs, known,
+                              positions == shape.extents ? "h" : "o"),
               bias = "tensor<" + std::to_string(shape.outputs) +
                      "xf32, #graph.stored<\"f32\", \"rows\">>";
   std::string body =
@@ -103,7 +114,15 @@ void check(const KernelEmitter &emitter, const Shape &shape, bool dynamic) {
       ") -> " + out + "\n%y = graph.compute \"relu\"(%s) {} : (" + out + ") -> " + out +
       "\ngraph.yield %y : " + out;
   int64_t inStride = shape.padded(shape.channels), outStride = shape.padded(shape.outputs);
-  Kernel kernel(emitter, body, {inStride, 0, 0, outStride, outStride});
+  std::vector<std::string> names{"n"};
+  std::vector<int64_t> dims{shape.images};
+  for (size_t i = 0; i < positions.size(); ++i) {
+    names.push_back("h" + std::to_string(i));
+    names.push_back("o" + std::to_string(i));
+    dims.push_back(shape.extents[i]);
+    dims.push_back(positions[i]);
+  }
+  Kernel kernel(emitter, body, {inStride, 0, 0, outStride, outStride}, names);
   ASSERT_TRUE(kernel.compiled()) << kernel.refusal();
   int64_t rows = shape.images * Shape::product(positions);
   Buffer<float> x(size_t(shape.images * Shape::product(shape.extents) * inStride)),
@@ -114,7 +133,7 @@ void check(const KernelEmitter &emitter, const Shape &shape, bool dynamic) {
   fill(r, shape.outputs, outStride, 6);
   for (size_t i = 0; i < 64; ++i)
     y[size_t(rows * outStride) + i] = 17;
-  kernel.run({x.data(), w.bytes.data(), b.data(), r.data(), y.data()}, {shape.images});
+  kernel.run({x.data(), w.bytes.data(), b.data(), r.data(), y.data()}, dims);
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t m = 0; m < shape.outputs; ++m) {
       double sum = expected(shape, x, w, row, m) + b[size_t(m)] + r[size_t(row * outStride + m)];
@@ -166,16 +185,23 @@ static const Shape depthwise[] = {
 
 TEST(ConvolutionKernels, DirectIsTheFormula) {
   for (const Shape &shape : shapes)
-    check(directConvolutionEmitter(), shape, /*dynamic=*/false);
+    check(directConvolutionEmitter(), shape, Known::All);
 }
 
 TEST(ConvolutionKernels, DepthwiseIsTheFormula) {
   for (const Shape &shape : depthwise)
-    check(depthwiseConvolutionEmitter(), shape, /*dynamic=*/false);
+    check(depthwiseConvolutionEmitter(), shape, Known::All);
 }
 
 TEST(ConvolutionKernels, TakeAnyNumberOfImages) {
   for (size_t i : {0, 8, 12})
-    check(directConvolutionEmitter(), shapes[i], /*dynamic=*/true);
-  check(depthwiseConvolutionEmitter(), depthwise[0], /*dynamic=*/true);
+    check(directConvolutionEmitter(), shapes[i], Known::AllButImages);
+  check(depthwiseConvolutionEmitter(), depthwise[0], Known::AllButImages);
+}
+
+TEST(ConvolutionKernels, TakeImagesOfAnySize) {
+  for (const Shape &shape : shapes)
+    check(directConvolutionEmitter(), shape, Known::Channels);
+  for (const Shape &shape : depthwise)
+    check(depthwiseConvolutionEmitter(), shape, Known::Channels);
 }
