@@ -13,8 +13,9 @@ const Operator *graph::findOperator(StringRef name) {
     auto *map = new llvm::StringMap<const Operator *>();
     for (ArrayRef<Operator> family :
          {mapOperators(), viewOperators(), reduceOperators(), productOperators(), imageOperators(),
-          lookUpOperators(), scatterOperators(), orderOperators(), algebraOperators(), randomOperators(),
-          recurrentOperators()})
+          poolOperators(), resampleOperators(), overlapOperators(), attentionOperators(),
+          lookUpOperators(), scatterOperators(), orderOperators(), algebraOperators(),
+          randomOperators(), recurrentOperators()})
       for (const Operator &record : family)
         (*map)[record.name] = &record;
     return map;
