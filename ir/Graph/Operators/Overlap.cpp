@@ -212,6 +212,27 @@ static LogicalResult verifyDeformed(ComputeOp op) {
   return success();
 }
 
+/// frames(x [batch, length, parts], step) [batch, frames, size, parts]: frame i begins at element
+/// i * step.
+static Value frameElement(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
+  Value x = op.getOperand(0), step = op.getOperand(1);
+  SmallVector<Value> none(tensorOf(step).getRank(), e.index(0));
+  Value start = e.mul(indices[1], e.toIndex(e.read(step, none), elementOf(step)));
+  Value place = e.add(start, indices[2]);
+  place = e.max(e.min(place, e.sub(e.extent(x, 1), e.index(1))), e.index(0));
+  return e.read(x, {indices[0], place, indices[3]});
+}
+
+static LogicalResult verifyFrames(ComputeOp op) {
+  if (failed(verifyCounts(op, 2, 2)))
+    return failure();
+  RankedTensorType step = tensorOf(op.getOperand(1));
+  if (tensorOf(op.getOperand(0)).getRank() != 3 || tensorOf(op.getResult(0)).getRank() != 4 ||
+      step.getRank() > 1 || !isa<IntegerType>(step.getElementType()))
+    return op.emitOpError() << "takes [batch, length, parts] and an integer, gives 4 dims";
+  return success();
+}
+
 ArrayRef<Operator> graph::overlapOperators() {
 #define SUM(name, function, verify)                                                                \
   Operator {                                                                                       \
@@ -221,6 +242,8 @@ ArrayRef<Operator> graph::overlapOperators() {
       SUM("conv_transpose", convolveTransposed, verifyTransposed),
       SUM("col2im", columnsToImage, verifyColumnsToImage),
       SUM("deform_conv", convolveDeformed, verifyDeformed),
+      Operator{"frames", Cost::Index, nullptr, frameElement, nullptr, nullptr, nullptr, false, true,
+               verifyFrames},
   };
   return table;
 #undef SUM

@@ -287,6 +287,8 @@ static void importBatchNormalization(NodeImport &n) {
       return;
   ArrayBuilder &a = n.a;
   const Array &x = n.inputs[0];
+  if (n.graph.absorbed.contains(n.node.outputs[0]))
+    return n.results.push_back(x); // the convolution before it has it in its weights
   if (x.rank() < 2)
     return n.fail("takes [N, C, spatial dims]");
   for (size_t i = 1; i < 5; ++i)
