@@ -13,6 +13,7 @@ const Operator *graph::findOperator(StringRef name) {
     auto *map = new llvm::StringMap<const Operator *>();
     for (ArrayRef<Operator> family :
          {mapOperators(), viewOperators(), reduceOperators(), productOperators(), imageOperators(),
+          poolOperators(), resampleOperators(), overlapOperators(), attentionOperators(),
           lookUpOperators(), scatterOperators(), orderOperators(), algebraOperators(),
           randomOperators(), recurrentOperators()})
       for (const Operator &record : family)

@@ -446,21 +446,6 @@ Value ArrayBuilder::useWeight(const OnnxTensor &tensor, RankedTensorType type, b
   return graph::WeightRefOp::create(b, location, stored, name);
 }
 
-Value ArrayBuilder::weightOf(const Array &matrix, bool transpose) {
-  const ConstantTensor &tensor = matrix.constant;
-  if (!tensor || tensor->dims.size() != 2 || tensor->elements == 0)
-    return {};
-  bool isFloat = tensor->type == OnnxType::Float || tensor->type == OnnxType::Float16 ||
-                 tensor->type == OnnxType::BFloat16;
-  if (!isFloat || !matrix.element.isF32())
-    return {};
-  kept.push_back(tensor);
-  SmallVector<int64_t> shape(tensor->dims.begin(), tensor->dims.end());
-  if (transpose)
-    std::swap(shape[0], shape[1]);
-  return useWeight(*tensor, RankedTensorType::get(shape, b.getF32Type()), transpose, "f32");
-}
-
 /// Elements of known contents in memory.
 static std::vector<uint8_t> bytesOf(const Contents &contents, Type element) {
   unsigned bits = element.getIntOrFloatBitWidth();
@@ -484,6 +469,31 @@ static std::vector<uint8_t> bytesOf(const Contents &contents, Type element) {
   for (double value : contents.reals)
     add(floatBits(value));
   return bytes;
+}
+
+Value ArrayBuilder::weightOf(const Array &matrix, bool transpose) {
+  ConstantTensor tensor = matrix.constant;
+  if (!tensor && !matrix.value && matrix.element.isF32() && isConstant(matrix)) {
+    auto made = std::make_shared<OnnxTensor>();
+    made->name = "weight";
+    made->type = OnnxType::Float;
+    for (int64_t dim = 0; dim < matrix.rank(); ++dim)
+      made->dims.push_back(matrix.extent(dim));
+    made->elements = matrix.count();
+    made->bytes = bytesOf(*matrix.contents, matrix.element);
+    tensor = made;
+  }
+  if (!tensor || tensor->dims.size() != 2 || tensor->elements == 0)
+    return {};
+  bool isFloat = tensor->type == OnnxType::Float || tensor->type == OnnxType::Float16 ||
+                 tensor->type == OnnxType::BFloat16;
+  if (!isFloat || !matrix.element.isF32())
+    return {};
+  kept.push_back(tensor);
+  SmallVector<int64_t> shape(tensor->dims.begin(), tensor->dims.end());
+  if (transpose)
+    std::swap(shape[0], shape[1]);
+  return useWeight(*tensor, RankedTensorType::get(shape, b.getF32Type()), transpose, "f32");
 }
 
 /// One value for all elements is part of the code; others are a weight.

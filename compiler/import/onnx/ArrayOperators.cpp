@@ -566,7 +566,7 @@ Array ArrayBuilder::reduce(StringRef kind, const Array &x, ArrayRef<int64_t> axe
     result.shape = shape;
     return result;
   }
-  return compute(kind, x, x.element, shape,
+  return compute(("reduce_" + kind).str(), x, x.element, shape,
                  params({{"axes", attr(axes)}, {"keep_dims", attr(int64_t(keepDims))}}));
 }
 

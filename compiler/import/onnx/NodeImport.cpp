@@ -62,7 +62,8 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
   static const auto *table = [] {
     auto *map = new llvm::StringMap<SmallVector<const OnnxOperator *>>();
     for (ArrayRef<OnnxOperator> family :
-         {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(),
+         {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(), onnxPools(),
+          onnxResampling(), onnxSignals(), onnxLosses(),
           onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(), onnxRecurrent(),
           onnxMicrosoft(), onnxAttention()})
       for (const OnnxOperator &record : family)

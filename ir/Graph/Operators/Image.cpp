@@ -1,20 +1,11 @@
 // Convolution, pooling and resampling of images, channels last.
-#include "ir/Graph/Operators.h"
+#include "ir/Graph/Operators/Arithmetic.h"
 
 using namespace mlir;
 using namespace kiln;
 using namespace kiln::graph;
 
 // ---- Windows ----------------------------------------------------------------------------------
-
-static LogicalResult verifyInts(ComputeOp op, StringRef name, size_t count, int64_t least) {
-  auto attribute = op.getParams().getAs<DenseI64ArrayAttr>(name);
-  if (!attribute || attribute.size() != int64_t(count) ||
-      llvm::any_of(attribute.asArrayRef(), [&](int64_t value) { return value < least; }))
-    return op.emitOpError() << "needs '" << name << "': " << count << " integers from " << least
-                            << " on";
-  return success();
-}
 
 /// Checks the params of a window that slides over the spatial dims of `x` [N, spatial..., C], and
 /// that the result's are as many positions as it has.

@@ -46,7 +46,7 @@ static Value isAmong(ElementBuilder &e, Value axes, unsigned dim, unsigned rank)
 static Box boxOf(ElementBuilder &e, ComputeOp op, ValueRange indices) {
   Value x = op.getOperand(0);
   unsigned rank = tensorOf(x).getRank();
-  bool keep = intParam(op, "keepdims") != 0;
+  bool keep = intParam(op, "keep_dims") != 0;
   Box box;
   box.first.resize(rank);
   if (op.getNumOperands() == 1) {
@@ -151,10 +151,10 @@ static Value reduce(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indice
 }
 
 static LogicalResult verifyReduction(ComputeOp op) {
-  if (failed(verifyCounts(op, 1, 2)) || failed(verifyInt(op, "keepdims", 0, 1)))
+  if (failed(verifyCounts(op, 1, 2)) || failed(verifyInt(op, "keep_dims", 0, 1)))
     return failure();
   RankedTensorType x = tensorOf(op.getOperand(0)), result = tensorOf(op.getResult(0));
-  bool keep = intParam(op, "keepdims") != 0;
+  bool keep = intParam(op, "keep_dims") != 0;
   if (op.getNumOperands() == 2) {
     if (tensorOf(op.getOperand(1)).getRank() != 1)
       return op.emitOpError() << "takes the axes as a vector";
@@ -183,7 +183,7 @@ static Value extremePlace(ElementBuilder &e, ComputeOp op, unsigned, ValueRange 
   Arithmetic a(e, elementOf(x));
   int64_t axis = intParam(op, "axis");
   SmallVector<Value> place(indices);
-  if (!intParam(op, "keepdims"))
+  if (!intParam(op, "keep_dims"))
     place.insert(place.begin() + axis, Value());
   auto at = [&](Value i) {
     place[axis] = i;
@@ -207,10 +207,10 @@ static Value extremePlace(ElementBuilder &e, ComputeOp op, unsigned, ValueRange 
 static LogicalResult verifyExtremePlace(ComputeOp op) {
   RankedTensorType x = tensorOf(op.getOperand(0));
   if (failed(verifyCounts(op, 1, 1)) || failed(verifyInt(op, "axis", 0, x.getRank() - 1)) ||
-      failed(verifyInt(op, "keepdims", 0, 1)) || failed(verifyInt(op, "least", 0, 1)) ||
+      failed(verifyInt(op, "keep_dims", 0, 1)) || failed(verifyInt(op, "least", 0, 1)) ||
       failed(verifyInt(op, "last", 0, 1)))
     return failure();
-  if (tensorOf(op.getResult(0)).getRank() != x.getRank() - (intParam(op, "keepdims") ? 0 : 1))
+  if (tensorOf(op.getResult(0)).getRank() != x.getRank() - (intParam(op, "keep_dims") ? 0 : 1))
     return op.emitOpError() << "has a result of another rank";
   return success();
 }

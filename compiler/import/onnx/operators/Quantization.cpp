@@ -1,6 +1,267 @@
-#include "compiler/import/onnx/NodeImport.h"
+// Quantization, and operators on quantized tensors: written out as arithmetic on integers and f32.
+#include "compiler/import/onnx/operators/ImageWindow.h"
+#include "compiler/import/onnx/operators/Quantize.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace kiln;
 
-ArrayRef<OnnxOperator> kiln::onnxQuantization() { return {}; }
+Array kiln::spreadParameter(NodeImport &n, const Array &parameter, const Array &x, int64_t axis,
+                            int64_t block) {
+  ArrayBuilder &a = n.a;
+  if (parameter.rank() == 0)
+    return parameter;
+  if (parameter.rank() == 1 && parameter.extent(0) == 1 && block == 0)
+    return a.reshape(parameter, {});
+  std::optional<int64_t> dim = n.axis(axis, x.rank());
+  if (!dim)
+    return {};
+  if (block == 0) {
+    if (parameter.rank() != 1 ||
+        !a.sameOrRequired(parameter.shape[0], x.shape[*dim], "a scale for each index of an axis"))
+      return a.fail(llvm::formatv("a scale of {0} dims for axis {1}", parameter.rank(), *dim));
+    Shape shape(x.rank(), a.number(1));
+    shape[*dim] = parameter.shape[0];
+    return a.reshape(parameter, shape);
+  }
+  if (parameter.rank() != x.rank() || block < 0)
+    return a.fail(llvm::formatv("scales of blocks need the input's {0} dims, found {1}", x.rank(),
+                                parameter.rank()));
+  // Each repeated `block` times, and what is too much cut away.
+  Shape split = parameter.shape, merged = parameter.shape;
+  split.insert(split.begin() + *dim + 1, a.number(1));
+  Array repeated = a.reshape(parameter, split);
+  split[*dim + 1] = a.number(block);
+  merged[*dim] = a.simplify(merged[*dim] * block);
+  repeated = a.reshape(a.broadcast(repeated, split), merged);
+  if (a.same(merged[*dim], x.shape[*dim]))
+    return repeated;
+  if (a.boundsOf(a.simplify(merged[*dim] - x.shape[*dim])).first < 0)
+    return a.fail(llvm::formatv("blocks of {0} do not cover axis {1}", block, *dim));
+  merged[*dim] = x.shape[*dim];
+  return a.slice(repeated, SmallVector<int64_t>(x.rank(), 0), merged);
+}
+
+Array kiln::quantize(ArrayBuilder &a, const Array &x, const Array &scale, const Array &zero,
+                     Type element, bool saturate) {
+  Type f32 = a.b.getF32Type();
+  Array y = a.div(a.cast(x, f32), a.cast(scale, f32));
+  if (isa<FloatType>(element)) {
+    if (zero)
+      y = a.add(y, a.cast(zero, f32));
+    return a.map("cast", y, element, a.params({{"saturate", a.attr(int64_t(saturate))}}));
+  }
+  y = a.unary("round", y);
+  if (zero)
+    y = a.add(y, a.cast(zero, f32));
+  unsigned bits = element.getIntOrFloatBitWidth();
+  bool isUnsigned = element.isUnsignedInteger();
+  double low = isUnsigned ? 0 : -double(int64_t(1) << (bits - 1));
+  double high = double((int64_t(1) << (isUnsigned ? bits : bits - 1)) - 1);
+  y = a.map("clamp", y, {}, a.params({{"low", a.attr(low)}, {"high", a.attr(high)}}));
+  return a.cast(y, element);
+}
+
+Array kiln::dequantize(ArrayBuilder &a, const Array &x, const Array &scale, const Array &zero,
+                       Type element) {
+  Type f32 = a.b.getF32Type();
+  Array y = a.cast(x, f32);
+  if (zero)
+    y = a.sub(y, a.cast(zero, f32));
+  return a.cast(a.mul(y, a.cast(scale, f32)), element);
+}
+
+static void importQuantizeLinear(NodeImport &n) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  ArrayBuilder &a = n.a;
+  const Array &x = n.inputs[0];
+  int64_t axis = n.integer("axis", 1), block = n.integer("block_size", 0);
+  Type element = n.has(2) ? n.inputs[2].element : Type(IntegerType::get(a.b.getContext(), 8, IntegerType::Unsigned));
+  if (int64_t told = n.integer("output_dtype", 0))
+    element = elementTypeOf(OnnxType(told), a.b.getContext());
+  if (!element)
+    return n.fail("quantizes to a type that is not supported");
+  Array scale = spreadParameter(n, n.inputs[1], x, axis, block), zero;
+  if (n.has(2))
+    zero = spreadParameter(n, n.inputs[2], x, axis, block);
+  if (a.failed())
+    return;
+  n.results.push_back(quantize(a, x, scale, zero, element, n.integer("saturate", 1) != 0));
+}
+
+static void importDequantizeLinear(NodeImport &n) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  ArrayBuilder &a = n.a;
+  const Array &x = n.inputs[0];
+  int64_t axis = n.integer("axis", 1), block = n.integer("block_size", 0);
+  Type element = n.inputs[1].element;
+  if (int64_t told = n.integer("output_dtype", 0))
+    element = elementTypeOf(OnnxType(told), a.b.getContext());
+  if (!element || !isa<FloatType>(element))
+    return n.fail("dequantizes to a type that is not supported");
+  Array scale = spreadParameter(n, n.inputs[1], x, axis, block), zero;
+  if (n.has(2))
+    zero = spreadParameter(n, n.inputs[2], x, axis, block);
+  if (a.failed())
+    return;
+  n.results.push_back(dequantize(a, x, scale, zero, element));
+}
+
+/// To uint8, by the range of all elements with 0 in it.
+static void importDynamicQuantizeLinear(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  ArrayBuilder &a = n.a;
+  SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(0, x.rank()));
+  Array none = a.scalar(x.element, 0);
+  Array most = a.map("max", {a.reduce("max", x, all, false), none});
+  Array least = a.map("min", {a.reduce("min", x, all, false), none});
+  Array scale = a.div(a.sub(most, least), a.scalar(x.element, 255));
+  Array isZero = a.map("equal", {scale, none}, a.b.getI1Type());
+  Array safe = a.map("where", {isZero, a.scalar(x.element, 1), scale}, x.element);
+  Type u8 = IntegerType::get(a.b.getContext(), 8, IntegerType::Unsigned);
+  Array zero = quantize(a, a.sub(none, least), safe, {}, u8);
+  n.results.push_back(quantize(a, x, safe, zero, u8));
+  n.results.push_back(scale);
+  n.results.push_back(zero);
+}
+
+// ---- Products ---------------------------------------------------------------------------------
+
+/// A parameter of rows (before the last dim) or columns (the last) of a matrix.
+static Array ofMatrix(ArrayBuilder &a, const Array &parameter, bool ofRows) {
+  if (parameter.rank() != 1)
+    return parameter;
+  if (parameter.extent(0) == 1)
+    return a.reshape(parameter, {});
+  return ofRows ? a.reshape(parameter, {parameter.shape[0], a.number(1)}) : parameter;
+}
+
+static Array centred(ArrayBuilder &a, const Array &x, const Array &zero) {
+  Type i32 = a.b.getI32Type();
+  return a.sub(a.cast(x, i32), a.cast(zero, i32));
+}
+
+static void importQLinearMatMul(NodeImport &n) {
+  for (size_t i = 0; i < 8; ++i)
+    if (!n.input(i))
+      return;
+  ArrayBuilder &a = n.a;
+  ArrayRef<Array> in = n.inputs;
+  Type f32 = a.b.getF32Type();
+  Array left = centred(a, in[0], ofMatrix(a, in[2], true));
+  Array right = centred(a, in[3], ofMatrix(a, in[5], false));
+  Array sum = a.cast(a.matmul(left, right), f32);
+  Array scale = a.mul(a.cast(ofMatrix(a, in[1], true), f32), a.cast(ofMatrix(a, in[4], false), f32));
+  Array by = a.div(a.cast(ofMatrix(a, in[6], true), f32), scale);
+  n.results.push_back(quantize(a, sum, by, ofMatrix(a, in[7], true), in[7].element));
+}
+
+/// x, w and result each with scale and zero point, the weight's perhaps of each output channel.
+static void importQLinearConv(NodeImport &n) {
+  for (size_t i = 0; i < 8; ++i)
+    if (!n.input(i))
+      return;
+  ArrayBuilder &a = n.a;
+  const Array &x = n.inputs[0], &kernel = n.inputs[3];
+  int64_t groups = n.integer("group", 1);
+  SmallVector<int64_t> extents;
+  for (int64_t dim = 2; dim < kernel.rank(); ++dim)
+    extents.push_back(kernel.extent(dim));
+  if (extents.empty() || x.rank() != kernel.rank() || groups < 1 || kernel.extent(0) < 1 ||
+      kernel.extent(0) % groups || x.extent(1) != kernel.extent(1) * groups)
+    return n.fail("the kernel does not fit the image");
+  std::optional<ImageWindow> window = ImageWindow::of(n, x, extents);
+  if (!window)
+    return;
+  Type i32 = a.b.getI32Type(), f32 = a.b.getF32Type();
+  auto perRow = [&](const Array &parameter) {
+    if (parameter.rank() != 1 || parameter.extent(0) == 1)
+      return parameter.rank() == 1 ? a.reshape(parameter, {}) : parameter;
+    Shape shape(kernel.rank(), a.number(1));
+    shape[0] = parameter.shape[0];
+    return a.reshape(parameter, shape);
+  };
+  auto scalar = [&](const Array &parameter) {
+    return parameter.rank() == 1 ? a.reshape(parameter, {}) : parameter;
+  };
+  Array weights = channelsLast(a, centred(a, kernel, perRow(n.inputs[5])));
+  weights = a.reshape(weights, {weights.shape[0], a.product(ArrayRef(weights.shape).drop_front())});
+  SmallVector<Array> operands{channelsLast(a, centred(a, x, scalar(n.inputs[2]))), weights};
+  if (n.has(8))
+    operands.push_back(a.cast(n.inputs[8], i32));
+  Array sum = a.compute("conv", operands, i32, window->resultShape(x, kernel.shape[0]),
+                        window->params(a, {{"groups", a.attr(groups)}}));
+  // Channels are last: scales of the output channels are broadcast as they are.
+  auto perColumn = [&](const Array &parameter) {
+    return parameter.rank() == 1 && parameter.extent(0) == 1 ? a.reshape(parameter, {}) : parameter;
+  };
+  Array scale = a.mul(a.cast(scalar(n.inputs[1]), f32), a.cast(perColumn(n.inputs[4]), f32));
+  Array by = a.div(a.cast(scalar(n.inputs[6]), f32), scale);
+  Array y = quantize(a, a.cast(sum, f32), by, scalar(n.inputs[7]), n.inputs[7].element);
+  n.results.push_back(channelsFirst(a, y));
+}
+
+/// An operator between two quantized tensors: A, its scale and zero point, B, its, the result's.
+static void addQuantizedPair(NodeImport &n, StringRef kind) {
+  for (size_t i : {0, 1, 3, 4, 6})
+    if (!n.input(i))
+      return;
+  ArrayBuilder &a = n.a;
+  Type f32 = a.b.getF32Type();
+  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
+  Array x = dequantize(a, n.inputs[0], n.inputs[1], optional(2), f32);
+  Array y = dequantize(a, n.inputs[3], n.inputs[4], optional(5), f32);
+  n.results.push_back(
+      quantize(a, a.map(kind, {x, y}), n.inputs[6], optional(7), n.inputs[0].element));
+}
+
+/// A function of one quantized tensor: X, its scale and zero point, the result's.
+static void addQuantizedMap(NodeImport &n, llvm::function_ref<Array(const Array &)> function) {
+  for (size_t i : {0, 1, 3})
+    if (!n.input(i))
+      return;
+  ArrayBuilder &a = n.a;
+  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
+  Array x = dequantize(a, n.inputs[0], n.inputs[1], optional(2), a.b.getF32Type());
+  n.results.push_back(
+      quantize(a, function(x), n.inputs[3], optional(4), n.inputs[0].element));
+}
+
+static void importQLinearSigmoid(NodeImport &n) {
+  addQuantizedMap(n, [&](const Array &x) { return n.a.unary("sigmoid", x); });
+}
+static void importQLinearLeakyRelu(NodeImport &n) {
+  addQuantizedMap(n, [&](const Array &x) {
+    return n.a.map("leaky_relu", x, {},
+                   n.a.params({{"alpha", n.a.attr(n.real("alpha", 0.01))}}));
+  });
+}
+static void importQLinearGlobalAveragePool(NodeImport &n) {
+  addQuantizedMap(n, [&](const Array &x) {
+    int64_t first = n.integer("channels_last", 0) ? 1 : 2;
+    int64_t last = n.integer("channels_last", 0) ? x.rank() - 1 : x.rank();
+    return n.a.reduce("mean", x, llvm::to_vector(llvm::seq<int64_t>(first, last)), true);
+  });
+}
+
+ArrayRef<OnnxOperator> kiln::onnxQuantization() {
+  static const OnnxOperator table[] = {
+      {"", "QuantizeLinear", 10, importQuantizeLinear},
+      {"", "DequantizeLinear", 10, importDequantizeLinear},
+      {"", "DynamicQuantizeLinear", 11, importDynamicQuantizeLinear},
+      {"", "QLinearMatMul", 10, importQLinearMatMul},
+      {"", "QLinearConv", 10, importQLinearConv},
+      {"com.microsoft", "QuantizeLinear", 1, importQuantizeLinear},
+      {"com.microsoft", "DequantizeLinear", 1, importDequantizeLinear},
+      {"com.microsoft", "QLinearAdd", 1, [](NodeImport &n) { addQuantizedPair(n, "add"); }},
+      {"com.microsoft", "QLinearMul", 1, [](NodeImport &n) { addQuantizedPair(n, "mul"); }},
+      {"com.microsoft", "QLinearSigmoid", 1, importQLinearSigmoid},
+      {"com.microsoft", "QLinearLeakyRelu", 1, importQLinearLeakyRelu},
+      {"com.microsoft", "QLinearGlobalAveragePool", 1, importQLinearGlobalAveragePool},
+  };
+  return table;
+}
