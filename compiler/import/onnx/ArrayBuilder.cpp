@@ -64,7 +64,7 @@ AffineExpr ArrayBuilder::addDim(StringRef wanted, int64_t min, int64_t max, Affi
   lastDim = graph::DimOp::create(b, location, StringRef(name), uint64_t(min), uint64_t(max), value,
                                  computed);
   AffineExpr symbol = getAffineSymbolExpr(dims.size(), b.getContext());
-  dims.push_back({name, min, max});
+  dims.push_back({name, min, max, value ? value.getValue() : AffineMap(), computed});
   names[symbol] = FlatSymbolRefAttr::get(b.getContext(), name);
   return symbol;
 }
@@ -91,6 +91,21 @@ void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {
   for (AffineExpr dim : computed)
     symbols.push_back(nameOf(dim));
   graph::SetDimsOp::create(b, location, valueOf(values), b.getArrayAttr(symbols));
+}
+
+bool ArrayBuilder::dependsOnComputed(AffineExpr size, unsigned first) const {
+  bool depends = false;
+  size.walk([&](AffineExpr part) {
+    auto symbol = dyn_cast<AffineSymbolExpr>(part);
+    if (!symbol || depends)
+      return;
+    const Dim &dim = dims[symbol.getPosition()];
+    depends = dim.computed && symbol.getPosition() >= first;
+    if (dim.value)
+      for (AffineExpr source : dim.value.getResults())
+        depends = depends || dependsOnComputed(source, first);
+  });
+  return depends;
 }
 
 AffineExpr ArrayBuilder::simplify(AffineExpr expr) const {

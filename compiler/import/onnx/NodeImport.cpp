@@ -63,7 +63,8 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
     auto *map = new llvm::StringMap<SmallVector<const OnnxOperator *>>();
     for (ArrayRef<OnnxOperator> family :
          {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(),
-          onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(), onnxRecurrent(),
+          onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(), onnxSequences(),
+          onnxRecurrent(),
           onnxMicrosoft(), onnxAttention()})
       for (const OnnxOperator &record : family)
         (*map)[(record.domain + "." + record.type).str()].push_back(&record);
