@@ -64,10 +64,7 @@ AffineExpr ArrayBuilder::addDim(StringRef wanted, int64_t min, int64_t max, Affi
   lastDim = graph::DimOp::create(b, location, StringRef(name), uint64_t(min), uint64_t(max), value,
                                  computed);
   AffineExpr symbol = getAffineSymbolExpr(dims.size(), b.getContext());
-  if (value)
-    for (AffineExpr result : value.getValue().getResults())
-      computed = computed || isComputed(result);
-  dims.push_back({name, min, max, computed});
+  dims.push_back({name, min, max, value ? value.getValue() : AffineMap(), computed});
   names[symbol] = FlatSymbolRefAttr::get(b.getContext(), name);
   return symbol;
 }
@@ -89,20 +86,26 @@ DimBounds ArrayBuilder::boundsOf(StringRef name) const {
   return {name.str(), 1, most};
 }
 
-bool ArrayBuilder::isComputed(AffineExpr size) const {
-  bool found = false;
-  size.walk([&](AffineExpr part) {
-    if (auto symbol = dyn_cast<AffineSymbolExpr>(part))
-      found = found || dims[symbol.getPosition()].computed;
-  });
-  return found;
-}
-
 void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {
   SmallVector<Attribute> symbols;
   for (AffineExpr dim : computed)
     symbols.push_back(nameOf(dim));
   graph::SetDimsOp::create(b, location, valueOf(values), b.getArrayAttr(symbols));
+}
+
+bool ArrayBuilder::dependsOnComputed(AffineExpr size, unsigned first) const {
+  bool depends = false;
+  size.walk([&](AffineExpr part) {
+    auto symbol = dyn_cast<AffineSymbolExpr>(part);
+    if (!symbol || depends)
+      return;
+    const Dim &dim = dims[symbol.getPosition()];
+    depends = dim.computed && symbol.getPosition() >= first;
+    if (dim.value)
+      for (AffineExpr source : dim.value.getResults())
+        depends = depends || dependsOnComputed(source, first);
+  });
+  return depends;
 }
 
 AffineExpr ArrayBuilder::simplify(AffineExpr expr) const {

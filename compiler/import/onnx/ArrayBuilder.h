@@ -77,11 +77,13 @@ public:
   mlir::AffineExpr declareComputedDim(llvm::StringRef name, int64_t min, int64_t max);
   /// The dim of that name of the model, or null.
   mlir::AffineExpr findDim(llvm::StringRef name) const;
+  /// Dims by their names in the model, or in the part of it that is being translated.
+  llvm::StringMap<mlir::AffineExpr> modelDims;
+  /// Whether a size follows from a computed dim that is the `first`-th to be declared or a later one.
+  bool dependsOnComputed(mlir::AffineExpr size, unsigned first = 0) const;
   /// What the caller of the compiler wants a dim to be within, or the bounds of any dim.
   DimBounds boundsOf(llvm::StringRef name) const;
   std::vector<DimBounds> wantedBounds;
-  /// Whether a size follows from computed dims.
-  bool isComputed(mlir::AffineExpr size) const;
   /// Gives computed dims the elements of a vector of i64.
   void setDims(llvm::ArrayRef<mlir::AffineExpr> dims, const Array &values);
   /// The larger of two sizes.
@@ -194,7 +196,8 @@ private:
   struct Dim {
     std::string name;
     int64_t min, max;
-    bool computed; // or derived from one that is
+    mlir::AffineMap value; // of a derived one
+    bool computed;
   };
   mlir::FlatSymbolRefAttr nameOf(mlir::AffineExpr size);
   mlir::AffineExpr addDim(llvm::StringRef name, int64_t min, int64_t max, mlir::AffineMapAttr value,
@@ -220,7 +223,6 @@ private:
   llvm::DenseMap<mlir::AffineExpr, mlir::FlatSymbolRefAttr> names;
   std::map<std::pair<const void *, const void *>, mlir::AffineExpr> maxima;
   llvm::StringMap<unsigned> usedNames;
-  llvm::StringMap<mlir::AffineExpr> modelDims; // by their names in the model
   std::map<std::pair<const OnnxTensor *, std::string>, std::string> weights; // symbols
 
 public:

@@ -82,8 +82,8 @@ Array ArrayBuilder::view(StringRef kind, const Array &x, ArrayRef<AffineExpr> sh
   if (x.contents && count >= 0 && count <= kMaxKnown)
     return rearranged(x, shape, source);
   // Constants of the model are rearranged here too: their elements are bytes.
-  if (x.constant && !x.value && count == x.count() && x.element.getIntOrFloatBitWidth() >= 8 &&
-      count <= (int64_t(1) << 24)) {
+  if (x.constant && !x.value && count >= 0 && count <= x.count() &&
+      x.element.getIntOrFloatBitWidth() >= 8 && x.count() <= (int64_t(1) << 24)) {
     if (auto bytes = readBytes(*x.constant, &model)) {
       int64_t size = x.element.getIntOrFloatBitWidth() / 8;
       auto made = std::make_shared<OnnxTensor>();
@@ -92,8 +92,8 @@ Array ArrayBuilder::view(StringRef kind, const Array &x, ArrayRef<AffineExpr> sh
       SmallVector<int64_t> extents_ = fixedShape(shape);
       made->dims.assign(extents_.begin(), extents_.end());
       made->elements = count;
-      made->sizeBytes = bytes->size();
-      made->bytes.resize(bytes->size());
+      made->sizeBytes = uint64_t(count * size);
+      made->bytes.resize(made->sizeBytes);
       int64_t to = 0;
       forIndices(made->dims, [&](ArrayRef<int64_t> indices) {
         std::memcpy(made->bytes.data() + to, bytes->data() + source(indices) * size, size);

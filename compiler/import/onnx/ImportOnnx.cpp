@@ -152,7 +152,7 @@ llvm::Error OnnxImport::run() {
   func.setResAttrsAttr(top.getArrayAttr(resultNames));
   SmallVector<Attribute> requirements;
   for (const ArrayBuilder::Requirement &requirement : a.requirements) {
-    if (a.isComputed(requirement.left) || a.isComputed(requirement.right))
+    if (a.dependsOnComputed(requirement.left) || a.dependsOnComputed(requirement.right))
       continue; // reads stay inside; only callers can be told
     auto map = [&](AffineExpr size) {
       return AffineMapAttr::get(AffineMap::get(0, a.dimCount(), size));

@@ -64,7 +64,7 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
     for (ArrayRef<OnnxOperator> family :
          {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(), onnxPools(),
           onnxResampling(), onnxSignals(), onnxLosses(),
-          onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(), onnxRecurrent(),
+          onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(), onnxSequences(), onnxRecurrent(),
           onnxMicrosoft(), onnxAttention()})
       for (const OnnxOperator &record : family)
         (*map)[(record.domain + "." + record.type).str()].push_back(&record);

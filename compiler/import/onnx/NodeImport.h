@@ -88,7 +88,8 @@ llvm::ArrayRef<OnnxOperator> onnxLosses();       // Losses.cpp
 llvm::ArrayRef<OnnxOperator> onnxQuantization(); // Quantization.cpp: QDQ, QLinear*
 llvm::ArrayRef<OnnxOperator> onnxLookUps();      // LookUps.cpp: Gather, Scatter, …
 llvm::ArrayRef<OnnxOperator> onnxOrder();        // Order.cpp: TopK, NonZero, …
-llvm::ArrayRef<OnnxOperator> onnxControl();      // Control.cpp: If, Loop, Scan, sequences
+llvm::ArrayRef<OnnxOperator> onnxControl();      // Control.cpp: If, Loop, Scan
+llvm::ArrayRef<OnnxOperator> onnxSequences();    // Sequences.cpp: sequences, optionals
 llvm::ArrayRef<OnnxOperator> onnxRecurrent();    // Recurrent.cpp: LSTM, GRU, RNN
 llvm::ArrayRef<OnnxOperator> onnxMicrosoft();    // Microsoft.cpp
 llvm::ArrayRef<OnnxOperator> onnxAttention();    // Attention.cpp: opset 23 and later

@@ -65,7 +65,7 @@ private:
   Type f64;
   Array x;
   std::string mode, transformation;
-  SmallVector<ResizedAxis> axes;
+  SmallVector<ResizedAxis, 0> axes;
 };
 
 } // namespace
@@ -314,7 +314,7 @@ void ResizeImport::run(size_t scalesInput, size_t sizesInput, size_t roiInput) {
   if (transformation == "tf_crop_and_resize" &&
       (!n.input(roiInput) || !readPart(n.inputs[roiInput])))
     return;
-  SmallVector<ResizedAxis> changed;
+  SmallVector<ResizedAxis, 0> changed;
   bool spatial = x.rank() > 2;
   for (const ResizedAxis &axis : axes) {
     if (isKept(axis))

@@ -508,10 +508,10 @@ static void importTile(NodeImport &n) {
     for (auto [size, times] : llvm::zip(shape, *repeats))
       size = a.simplify(size * times);
   } else {
-    Array repeats = n.sizesInput(1);
-    if (!repeats)
+    Array times = n.sizesInput(1);
+    if (!times)
       return;
-    Array sizes = a.mul(repeats, a.integers(x.shape));
+    Array sizes = a.mul(times, a.integers(x.shape));
     std::optional<Shape> computed = n.runtimeShape(0, sizes);
     if (!computed)
       return;
