@@ -97,6 +97,13 @@ static llvm::Expected<Postfix> emit(AffineExpr expr, unsigned dimCount, unsigned
 
 llvm::Expected<std::unique_ptr<schema::ExprT>> kiln::exprFromAffine(AffineExpr expr,
                                                                     unsigned dimCount) {
+  bool isKnown = true; // else simplifying would take the symbol for something else
+  expr.walk([&](AffineExpr part) {
+    if (auto symbol = dyn_cast<AffineSymbolExpr>(part))
+      isKnown &= symbol.getPosition() < dimCount;
+  });
+  if (!isKnown)
+    return fail("names a dim that the function does not have", expr);
   auto postfix = emit(simplifyAffineExpr(expr, 0, dimCount), dimCount);
   if (!postfix)
     return postfix.takeError();
