@@ -24,7 +24,7 @@ class Graph:
 
     def constant(self, array, name=None):
         name = name or f"w{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
     def weight(self, *shape, fan_in):
