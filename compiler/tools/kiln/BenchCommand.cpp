@@ -18,7 +18,11 @@ struct BenchArguments {
 } // namespace
 
 static int bench(const BenchArguments &arguments) {
-  if (isFunctionArtifact(arguments.speed.model))
+  bool arrays = false;
+  std::string failure;
+  if (!findOutWhetherArrays(arguments.speed.model, arrays, failure))
+    return reportFailure(failure);
+  if (arrays)
     return benchFunction(arguments.speed, arguments.values, arguments.seed, arguments.json);
   if (arguments.values.any())
     return reportFailure(arguments.speed.model +
