@@ -53,7 +53,7 @@ static bool profileSteps(const FunctionModel &model, FunctionCall &call, Json &r
     std::string name = kiln_function_step_name(model.function, i);
     if (name.empty() && times[i] == 0)
       continue;
-    auto &[ns, steps] = byName[name];
+    auto &[ns, steps] = byName[name.empty() ? "(control flow)" : name];
     ns += times[i], ++steps;
     total += times[i];
   }
