@@ -248,9 +248,15 @@ llvm::Error Compilation::runOnnx(std::unique_ptr<OnnxModel> model) {
 }
 
 llvm::Error Compilation::run() {
-  if (llvm::StringRef(options.model).ends_with(".onnx")) {
+  Problems missing;
+  std::optional<ModelPlace> place = findModel(options.model, missing);
+  if (!place)
+    return missing.toError(options.model);
+  if (!place->onnx.empty()) {
     stage("read");
-    auto model = readOnnxModel(options.model);
+    llvm::SmallString<256> path(place->folder);
+    llvm::sys::path::append(path, place->onnx);
+    auto model = readOnnxModel(path);
     if (!model)
       return model.takeError();
     return runOnnx(std::move(*model));
@@ -270,10 +276,6 @@ llvm::Error Compilation::run() {
     return error;
 
   stage("import");
-  Problems missing;
-  std::optional<ModelPlace> place = findModel(options.model, missing);
-  if (!place)
-    return missing.toError(options.model);
   ImportOptions import;
   import.maxTokens = options.maxTokens;
   if (options.contextLength)

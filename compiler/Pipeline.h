@@ -17,7 +17,7 @@ struct OnnxModel;
 enum class Emit { Artifact, Executable };
 
 struct CompileOptions {
-  std::string model;  // a Hugging Face folder, a GGUF or an ONNX file
+  std::string model;  // a Hugging Face folder, a GGUF file or an ONNX file
   std::string output; // the artifact to write
   Emit emit = Emit::Artifact;
   std::string launcherFolder; // where the programs are that executables begin with

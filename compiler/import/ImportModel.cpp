@@ -223,7 +223,9 @@ kiln::importModel(StringRef path, const ImportOptions &options, MLIRContext &con
   Problems problems;
   checkOptions(options, problems);
   std::optional<ModelPlace> place = findModel(path, problems);
-  if (!place)
+  if (place && !place->onnx.empty())
+    problems.add("expected a language model of Hugging Face's files or GGUF, found an ONNX file");
+  if (!place || !place->onnx.empty())
     return problems.toError(path);
 
   ModelFiles files =

@@ -25,8 +25,8 @@ static std::string join(StringRef folder, StringRef file) {
   return path.str().str();
 }
 
-/// The GGUF models of a folder, by their first files.
-static std::vector<std::string> listGgufModels(StringRef folder) {
+/// The GGUF models (by their first files) and ONNX models of a folder.
+static std::vector<std::string> listModels(StringRef folder) {
   std::vector<std::string> files;
   std::error_code code;
   for (sys::fs::directory_iterator entry(folder, code), end; entry != end && !code;
@@ -36,34 +36,39 @@ static std::vector<std::string> listGgufModels(StringRef folder) {
     StringRef split = name.take_back(StringRef("-00002-of-00003.gguf").size());
     bool later =
         split.starts_with("-") && split.substr(6, 4) == "-of-" && !split.starts_with("-00001-");
-    if (name.ends_with(".gguf") && !later)
+    if ((name.ends_with(".gguf") && !later) || name.ends_with(".onnx"))
       files.push_back(name.str());
   }
   sort(files);
   return files;
 }
 
+static ModelPlace placeOf(StringRef folder, StringRef file) {
+  ModelPlace place = {folder.empty() ? "." : folder.str(), "", ""};
+  (file.ends_with(".onnx") ? place.onnx : place.gguf) = file.str();
+  return place;
+}
+
 std::optional<ModelPlace> kiln::findModel(StringRef path, Problems &problems) {
   if (!sys::fs::exists(path)) {
-    problems.add("expected a folder or a GGUF file, found nothing");
+    problems.add("expected a folder, a GGUF file or an ONNX file, found nothing");
     return std::nullopt;
   }
   if (!sys::fs::is_directory(path)) {
-    StringRef folder = sys::path::parent_path(path);
-    if (sys::path::extension(path) == ".gguf")
-      return ModelPlace{folder.empty() ? "." : folder.str(), sys::path::filename(path).str()};
-    problems.add("expected a folder or a file that ends in .gguf, found another file");
+    if (path.ends_with(".gguf") || path.ends_with(".onnx"))
+      return placeOf(sys::path::parent_path(path), sys::path::filename(path));
+    problems.add("expected a folder or a file that ends in .gguf or .onnx, found another file");
     return std::nullopt;
   }
-  std::vector<std::string> models = listGgufModels(path);
+  std::vector<std::string> models = listModels(path);
   if (models.empty() || sys::fs::exists(join(path, "config.json")))
-    return ModelPlace{path.str(), ""};
+    return ModelPlace{path.str(), "", ""};
   if (models.size() == 1)
-    return ModelPlace{path.str(), models.front()};
+    return placeOf(path, models.front());
   std::string list;
   for (const std::string &model : models)
     list += (list.empty() ? "" : ", ") + printable(model);
-  problems.add("expected one model, found several GGUF files: name one of " + list);
+  problems.add("expected one model, found several files: name one of " + list);
   return std::nullopt;
 }
 

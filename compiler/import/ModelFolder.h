@@ -14,10 +14,11 @@ struct ModelPlace {
   std::string folder;
   std::string
       gguf; // the GGUF file in it, the first of a split model's; empty: Hugging Face's files
+  std::string onnx; // the ONNX file in it; empty: one of the others
 };
 
-/// What `path` means: a GGUF file, or a folder with Hugging Face's files or else with one GGUF
-/// model.
+/// What `path` means: a GGUF or ONNX file, or a folder with Hugging Face's files or else with one
+/// model of those.
 std::optional<ModelPlace> findModel(llvm::StringRef path, Problems &problems);
 
 struct ModelTensor {

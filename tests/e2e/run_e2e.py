@@ -11,7 +11,8 @@ import argparse
 import pathlib
 import sys
 
-import cases_artifact  # noqa: F401  the modules register their cases
+import cases_arrays  # noqa: F401  the modules register their cases
+import cases_artifact  # noqa: F401
 import cases_bench  # noqa: F401
 import cases_chat  # noqa: F401
 import cases_embed  # noqa: F401

@@ -24,8 +24,9 @@ TEST(BadFolder, MissingFolderAndFiles) {
             "  config.json: cannot be read: No such file or directory\n"
             "  expected model.safetensors or model.safetensors.index.json, found neither");
   ImportedModule absent(folder.path("absent"));
-  EXPECT_EQ(absent.error, "cannot import " + folder.path("absent") +
-                              ": 1 problem\n  expected a folder or a GGUF file, found nothing");
+  EXPECT_EQ(absent.error,
+            "cannot import " + folder.path("absent") +
+                ": 1 problem\n  expected a folder, a GGUF file or an ONNX file, found nothing");
 }
 
 TEST(BadFolder, UnknownFamily) {

@@ -211,7 +211,7 @@ TEST(GgufModel, AFolderOfSeveralModelsAsksForOne) {
   TemporaryFolder folder;
   folder.write("a.gguf", TinyGguf::llama(1).build());
   folder.write("b.gguf", TinyGguf::llama(1).build());
-  EXPECT_EQ(importError(folder.get()), "1 problem\n  expected one model, found several GGUF files: "
+  EXPECT_EQ(importError(folder.get()), "1 problem\n  expected one model, found several files: "
                                        "name one of a.gguf, b.gguf");
 }
 

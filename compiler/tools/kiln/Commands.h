@@ -18,6 +18,7 @@ void addInspectCommand(CLI::App &app, int &exitCode);
 void addQualityCommand(CLI::App &app, int &exitCode);
 void addTargetsCommand(CLI::App &app, int &exitCode);
 void addTokenizeCommand(CLI::App &app, int &exitCode);
+void addVerifyCommand(CLI::App &app, int &exitCode);
 
 /// Prints "kiln: error: <text>" to stderr; returns 1, the exit code of a failure.
 int reportFailure(const std::string &text);

@@ -11,6 +11,7 @@ using namespace kiln;
 namespace {
 struct CompileArguments {
   CompileOptions options;
+  std::vector<std::string> dims; // NAME=LEAST..MOST
   bool quiet = false, json = false;
 };
 } // namespace
@@ -83,7 +84,28 @@ static std::string launcherFolder() {
   return std::string(folder);
 }
 
+/// "N=4" or "N=1..64".
+static bool parseDim(llvm::StringRef text, DimBounds &dim) {
+  auto [name, range] = text.rsplit('='); // a name may have '=' in it, bounds have not
+  auto [least, most] = range.split("..");
+  if (!range.contains(".."))
+    most = least;
+  dim.name = name.str();
+  return !name.empty() && !least.getAsInteger(10, dim.min) && !most.getAsInteger(10, dim.max) &&
+         dim.min >= 0 && dim.min <= dim.max;
+}
+
 static int compile(CompileArguments &arguments) {
+  for (const std::string &text : arguments.dims) {
+    DimBounds dim;
+    if (!parseDim(text, dim))
+      return reportFailure("--dim " + text +
+                           ": expected NAME=VALUE or NAME=LEAST..MOST, from 0 upwards");
+    for (const DimBounds &other : arguments.options.dims)
+      if (other.name == dim.name)
+        return reportFailure("--dim " + text + ": the dim is there twice");
+    arguments.options.dims.push_back(dim);
+  }
   auto started = std::chrono::steady_clock::now();
   Progress progress(arguments.quiet || arguments.json);
   arguments.options.progress = [&](llvm::StringRef stage, double done) {
@@ -105,7 +127,7 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   auto arguments = std::make_shared<CompileArguments>();
   CompileOptions &o = arguments->options;
   CLI::App *command = app.add_subcommand("compile", "Compile a model into an artifact");
-  command->add_option("model", o.model, "Hugging Face folder, or GGUF file")->required();
+  command->add_option("model", o.model, "Hugging Face folder, GGUF file or ONNX file")->required();
   command->add_option("-o,--output", o.output, "The file to write")->required();
   command
       ->add_option("--emit", o.emit,
@@ -129,6 +151,9 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
                    "does) or fine (15 bits: all but exact, 3 to 10 % slower)")
       ->capture_default_str()
       ->check(CLI::IsMember({"fast", "fine"}));
+  command->add_option("--dim", arguments->dims,
+                      "NAME=LEAST..MOST or NAME=VALUE: what a dim of an ONNX model may be; may be "
+                      "repeated (default: 1..4096)");
   command->add_option("--context", o.contextLength, "Context length; default: the model's");
   command->add_option("--max-tokens", o.maxTokens, "Most tokens of one call")
       ->capture_default_str()
@@ -145,6 +170,7 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
               "  kiln compile path/to/model -o model.kiln\n"
               "  kiln compile path/to/model -o model.kiln --quant q4 --target x86-64-v3,x86-64-v4\n"
               "  kiln compile path/to/model -o phone.kiln --target aarch64-dotprod --context 4096\n"
+              "  kiln compile net.onnx -o net.kiln --dim batch=1..8 --dim sequence=128\n"
               "  kiln compile model.gguf -o chat --emit executable && ./chat\n");
   command->callback([arguments, &exitCode] { exitCode = compile(*arguments); });
 }

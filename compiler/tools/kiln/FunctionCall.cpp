@@ -19,12 +19,17 @@ bool kiln::hasTextModel(const kiln_model_t *model) {
   return program && (program->language_model() || program->encoder());
 }
 
-bool kiln::isFunctionArtifact(const std::string &path) {
+bool kiln::findOutWhetherArrays(const std::string &path, bool &arrays, std::string &problem) {
   kiln_model_t *model = nullptr;
-  if (kiln_model_open_path(path.c_str(), &model, nullptr) != KILN_OK)
+  kiln_error error{};
+  kiln_status_t status = kiln_model_open_path(path.c_str(), &model, &error);
+  if (status != KILN_OK) {
+    problem = describe(status, error);
     return false;
+  }
   ModelHandle owned(model);
-  return !hasTextModel(model);
+  arrays = !hasTextModel(model);
+  return true;
 }
 
 OnnxType kiln::typeOf(kiln_dtype_t dtype) {

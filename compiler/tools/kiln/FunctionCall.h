@@ -13,8 +13,8 @@ namespace kiln {
 
 /// Whether an artifact holds a language model or an encoder, which have commands of their own.
 bool hasTextModel(const kiln_model_t *model);
-/// False also where the file cannot be opened: who opens it next says why.
-bool isFunctionArtifact(const std::string &path);
+/// Opens the artifact to see what it holds; false, with the reason in `problem`, where that fails.
+bool findOutWhetherArrays(const std::string &path, bool &arrays, std::string &problem);
 
 OnnxType typeOf(kiln_dtype_t dtype);
 

@@ -241,6 +241,10 @@ void kiln::addRunCommand(CLI::App &app, int &exitCode) {
                         "  kiln run net.kiln --random-inputs --seed 7 --dim N=4 --json\n");
   command->callback([a, prompt, &exitCode] {
     a->hasPrompt = prompt->count() > 0;
-    exitCode = isFunctionArtifact(a->model) ? runArrays(*a) : runText(*a);
+    bool arrays = false;
+    std::string problem;
+    exitCode = !findOutWhetherArrays(a->model, arrays, problem) ? reportFailure(problem)
+               : arrays                                         ? runArrays(*a)
+                                                                : runText(*a);
   });
 }

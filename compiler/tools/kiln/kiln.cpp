@@ -32,6 +32,7 @@ int main(int argc, char **argv) {
   addQualityCommand(app, exitCode);
   addTargetsCommand(app, exitCode);
   addTokenizeCommand(app, exitCode);
+  addVerifyCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

@@ -1,0 +1,187 @@
+"""Models of arrays: compiled from ONNX files that the cases write, run with .npy and .pb files, verified, timed."""
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+
+from harness import ROOT, case, expect, expect_equal
+
+sys.path.insert(0, str(ROOT / "tests"))
+import onnx_writer as onnx  # noqa: E402
+
+
+def compile_model(tools, folder, content, *flags, name="net.onnx"):
+    (folder / name).write_bytes(content)
+    tools.run(tools.kiln, "compile", folder / name, "-o", folder / "net.kiln", "--quiet", *flags)
+    return folder / "net.kiln"
+
+
+def write_npy(path, values, shape, descr="<f4", code="f"):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header +
+                     struct.pack(f"<{len(values)}{code}", *values))
+
+
+def read_floats(path):
+    data = path.read_bytes()
+    length, = struct.unpack_from("<H", data, 8)
+    header = eval(data[10:10 + length].decode(), {"__builtins__": {}})  # a literal dict, by the format
+    expect_equal(header["descr"], "<f4", "dtype")
+    body = data[10 + length:]
+    return header["shape"], list(struct.unpack(f"<{len(body) // 4}f", body))
+
+
+X = [1, 0, 0, 0, 1, 1]
+Y = [1.5, 0, 8.5, 0]  # onnx_writer.linear() of X, with its bias of 0.5 and -20
+
+
+@case("arrays/run-files")
+def run_files(tools):
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, onnx.linear(), "--dim", "N=1..64")
+        write_npy(folder / "x.npy", X, (2, 3))
+        out, _ = tools.run(tools.kiln, "run", artifact, "--input", f"x=@{folder}/x.npy", "--output", f"y=@{folder}/y.npy")
+        expect_equal(out, "y: float32 [2, 2] 1.5 0 8.5 0\n", "what run prints")
+        expect_equal(read_floats(folder / "y.npy"), ((2, 2), Y), "y.npy")
+        (folder / "x.pb").write_bytes(onnx.tensor("x", onnx.FLOAT, [2, 3], X))
+        for given in (f"@{folder}/x.pb", f"x=@{folder}/x.pb", "x=1,0,0,0,1,1", "[[1, 0, 0], [0, 1, 1]]"):
+            out, _ = tools.run(tools.kiln, "run", artifact, "--input", given, "--json")
+            found = json.loads(out)
+            expect_equal(found["dims"], {"N": 2}, "dims")
+            expect_equal(found["outputs"][0]["first_values"], Y, given)
+            expect_equal(found["outputs"][0]["shape"], [2, 2], given)
+
+
+@case("arrays/run-random")
+def run_random(tools):
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, onnx.linear())
+        seeds = [tools.run(tools.kiln, "run", artifact, "--random-inputs", "--dim", "N=3", "--seed", seed)[0]
+                 for seed in (1, 1, 2)]
+        expect(seeds[0].startswith("y: float32 [3, 2] "), seeds[0])
+        expect_equal(seeds[0], seeds[1], "outputs of one seed")
+        expect(seeds[0] != seeds[2], f"outputs of two seeds are the same: {seeds[0]}")
+
+
+@case("arrays/run-refuses")
+def run_refuses(tools):
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, onnx.linear(), "--dim", "N=1..4")
+        write_npy(folder / "long.npy", [0] * 15, (5, 3))
+        write_npy(folder / "wide.npy", [0] * 8, (2, 4))
+        write_npy(folder / "ints.npy", [0] * 3, (1, 3), "<i4", "i")
+        (folder / "cut.npy").write_bytes((folder / "long.npy").read_bytes()[:100])
+        for flags, expected in [
+                ([], "dim N: give --dim N=VALUE, from 1 to 4"),
+                (["--random-inputs"], "dim N: give --dim N=VALUE, from 1 to 4"),
+                (["--dim", "N=2"], "input x: expected a value, float32 [N, 3]"),
+                (["--dim", "M=2", "--random-inputs"], "--dim M: expected one of the dims that a caller gives: N"),
+                (["--dim", "N=5", "--random-inputs"], "5"),
+                (["--input", f"x=@{folder}/long.npy"], "5"),
+                (["--input", f"x=@{folder}/wide.npy"], "input x: expected float32 [N, 3], found [2, 4]"),
+                (["--input", f"x=@{folder}/ints.npy"], "input x: expected float32 [N, 3], found int32 [1, 3]"),
+                (["--input", f"x=@{folder}/cut.npy"], "cut.npy: expected a header"),
+                (["--input", f"x=@{folder}/none.npy"], "none.npy: cannot be read"),
+                (["--input", "z=1,2,3"], "--input z: expected an input of the model: x"),
+                (["--input", "x=1,2"], "found 2 numbers"),
+                (["--input", "x=[[1, 2], [3]]"], "expected numbers as 1,2,3"),
+                (["--input", "x=1,2,cat"], "expected elements of float32, found \"cat\""),
+                (["--input", "x=1,2,3", "--dim", "N=2"], "dim N: is 2 by --dim and 1 by input x"),
+                (["--input", "x=1,2,3", "--output", "y.npy"], "expected NAME=@FILE.npy"),
+                (["--input", "x=1,2,3", "--output", f"y=@{folder}/no/y.npy"], "cannot be written"),
+                (["--prompt", "Once"], "is no language model")]:
+            _, err = tools.run(tools.kiln, "run", artifact, *flags, good=False)
+            expect(expected in err, f"{flags}: expected {expected!r} in {err!r}")
+
+
+@case("arrays/compile-bounds")
+def compile_bounds(tools):
+    """--dim fixes a dim or bounds it; a folder with one ONNX file is a model."""
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, onnx.linear(), "--dim", "N=2")
+        out, _ = tools.run(tools.kiln, "run", artifact, "--random-inputs", "--json")
+        expect_equal(json.loads(out)["dims"], {}, "dims of a model without free ones")
+        tools.run(tools.kiln, "compile", folder, "-o", folder / "same.kiln", "--quiet", "--dim", "N=2")
+        expect_equal((folder / "same.kiln").read_bytes(), artifact.read_bytes(), "artifact of the folder")
+        for flags, expected in [(["--dim", "N=3..2"], "expected NAME=VALUE or NAME=LEAST..MOST"),
+                                (["--dim", "N=x"], "expected NAME=VALUE or NAME=LEAST..MOST"),
+                                (["--dim", "N=1", "--dim", "N=2"], "the dim is there twice")]:
+            _, err = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "bad.kiln", *flags, good=False)
+            expect(expected in err, f"{flags}: expected {expected!r} in {err!r}")
+        (folder / "other.onnx").write_bytes(onnx.linear())
+        _, err = tools.run(tools.kiln, "compile", folder, "-o", folder / "bad.kiln", good=False)
+        expect("name one of net.onnx, other.onnx" in err, err)
+        (folder / "cut.onnx").write_bytes(onnx.linear()[:60])
+        _, err = tools.run(tools.kiln, "compile", folder / "cut.onnx", "-o", folder / "bad.kiln", good=False)
+        expect("is cut off, malformed" in err, err)
+        expect(not (folder / "bad.kiln").exists(), "an artifact of a model that was refused")
+
+
+@case("arrays/external-data")
+def external_data(tools):
+    """Weights beside the model, and what leads out of its folder."""
+    with tools.scratch() as work:
+        folder = pathlib.Path(work, "model")
+        folder.mkdir()
+        for path in (folder / "w.bin", folder.parent / "w.bin"):
+            path.write_bytes(struct.pack("<3f", 0, 10, 20))
+        artifact = compile_model(tools, folder, onnx.beside())
+        out, _ = tools.run(tools.kiln, "run", artifact, "--input", "x=1,2", "--quiet")
+        expect_equal(out, "y: float32 [2] 11 22\n", "output with weights from another file")
+        (folder / "link").symlink_to(folder.parent / "w.bin")
+        for location, expected in [("../w.bin", "found \"..\" in it"), (str(folder.parent / "w.bin"), "an absolute one"),
+                                   ("link", "leads out of it"), ("none", "cannot be read")]:
+            bad = onnx.model([onnx.node("Add", ["x", "w"], ["y"])], [onnx.value("x", onnx.FLOAT, [2])],
+                             [onnx.value("y", onnx.FLOAT, [2])], [onnx.external("w", onnx.FLOAT, [2], location)])
+            (folder / "bad.onnx").write_bytes(bad)
+            _, err = tools.run(tools.kiln, "compile", folder / "bad.onnx", "-o", folder / "bad.kiln", good=False)
+            expect("initializer 'w'" in err and expected in err, f"{location}: {err}")
+
+
+@case("arrays/verify")
+def verify(tools):
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, onnx.linear())
+        first, second = folder / "data/test_data_set_0", folder / "data/test_data_set_1"
+        for path in (first, second):
+            path.mkdir(parents=True)
+            (path / "input_0.pb").write_bytes(onnx.tensor("x", onnx.FLOAT, [2, 3], X))
+        (first / "output_0.pb").write_bytes(onnx.tensor("y", onnx.FLOAT, [2, 2], Y))
+        write_npy(second / "output_y.npy", Y, (2, 2))
+        out, _ = tools.run(tools.kiln, "verify", artifact, "--expect", folder / "data")
+        expect_equal(out.count("y: agrees, 4 elements"), 2, out)
+        write_npy(second / "output_y.npy", Y[:3] + [0.25], (2, 2))
+        out, _ = tools.run(tools.kiln, "verify", artifact, "--expect", folder / "data", "--atol", "0.3")
+        expect_equal(out.count("agrees"), 2, "with a tolerance")
+        for extra, needle in [([], "1 elements differ; element 3: expected 0.25, found 0"), (["--json"], '"agrees": false')]:
+            failed = subprocess.run([tools.kiln, "verify", artifact, "--expect", second, *extra], capture_output=True,
+                                    text=True, timeout=60, check=False)
+            expect_equal(failed.returncode, 1, "exit code of a mismatch")
+            expect(needle in failed.stdout, failed.stdout)
+        _, err = tools.run(tools.kiln, "verify", artifact, "--expect", folder, good=False)
+        expect("expected output_0.pb or output_0.npy" in err, err)
+        (second / "input_3.pb").write_bytes(b"")
+        _, err = tools.run(tools.kiln, "verify", artifact, "--expect", second, good=False)
+        expect("the model has no such input" in err, err)
+
+
+@case("arrays/bench")
+def bench(tools):
+    with tools.scratch() as work:
+        artifact = compile_model(tools, pathlib.Path(work), onnx.linear())
+        out, _ = tools.run(tools.kiln, "bench", artifact, "--dim", "N=8", "--repeat", "1", "--threads", "2", "--profile",
+                           "--json")
+        found = json.loads(out)
+        expect_equal((found["dims"], found["threads"], found["rounds"]), ({"N": 8}, 2, 1), "what was measured")
+        expect(0 < found["least_milliseconds"] <= found["median_milliseconds"], out)
+        expect(found["planned_bytes"] >= found["lower_bound_bytes"], out)
+        expect(abs(sum(row["share_of_time"] for row in found["profile"]) - 1) < 1e-6, out)
+        out, _ = tools.run(tools.kiln, "bench", artifact, "--dim", "N=8", "--repeat", "1")
+        expect(" ms median, " in out, out)
