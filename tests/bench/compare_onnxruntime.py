@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""ONNX Runtime's time on models with the shapes of well-known networks, and on their layers.
+"""ONNX Runtime's time on models (make_onnx_models.py writes some), and on their layers.
 
-usage: compare_onnxruntime.py [--models resnet50,mobilenet_v2,vit_b16] [--threads 1,2] [--layers]
+usage: compare_onnxruntime.py MODEL.onnx... [--threads 1,2] [--layers]
                               [--shapes build/release/bin/kiln_conv_shapes]
 
 Prints milliseconds of a call (the best and the median of many). --layers: what its profiler says of
 convolutions and matmuls, by shape, as GFLOP/s. --shapes: kiln's kernels of the same shapes beside
-it, in the same run. Needs onnx, onnxruntime and numpy; without them it says so and exits with 77.
+it, in the same run. Needs onnxruntime and numpy; without them it says so and exits with 77.
 """
 import argparse
 import collections
@@ -20,14 +20,10 @@ import time
 
 try:
     import numpy
-    import onnx
     import onnxruntime
-    import onnx_models
 except ImportError as problem:
     print(f"SKIP: {problem}")
     sys.exit(77)
-
-HERE = pathlib.Path(__file__).resolve().parent
 
 
 def options(threads):
@@ -38,7 +34,7 @@ def options(threads):
 
 
 def measure(model, threads, seconds=2.0):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options(threads),
+    session = onnxruntime.InferenceSession(model, options(threads),
                                            providers=["CPUExecutionProvider"])
     feeds = {i.name: numpy.random.default_rng(2).normal(size=i.shape).astype(numpy.float32)
              for i in session.get_inputs()}
@@ -75,7 +71,7 @@ def layer_times(model, threads, runs=30):
         chosen = options(threads)
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(pathlib.Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model.SerializeToString(), chosen,
+        session = onnxruntime.InferenceSession(model, chosen,
                                                providers=["CPUExecutionProvider"])
         feeds = {i.name: numpy.zeros(i.shape, numpy.float32) + 0.5 for i in session.get_inputs()}
         for _ in range(runs):
@@ -114,13 +110,13 @@ def kiln_times(program, shapes, threads):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--models", default="resnet50,mobilenet_v2,vit_b16")
+    parser.add_argument("models", nargs="+", metavar="MODEL.onnx")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--shapes", help="the program kiln_conv_shapes")
     args = parser.parse_args()
-    for name in args.models.split(","):
-        model = onnx_models.MODELS[name]()
+    for model in args.models:
+        name = pathlib.Path(model).stem
         for threads in map(int, args.threads.split(",")):
             best, median = measure(model, threads)
             print(f"{name}, {threads} threads: onnxruntime {best * 1e3:.2f} ms (median {median * 1e3:.2f})",
