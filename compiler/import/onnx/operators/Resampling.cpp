@@ -66,7 +66,7 @@ private:
   Type f64;
   Array x;
   std::string mode, transformation;
-  SmallVector<ResizedAxis> axes;
+  std::vector<ResizedAxis> axes;
 };
 
 } // namespace
@@ -315,7 +315,7 @@ void ResizeImport::run(size_t scalesInput, size_t sizesInput, size_t roiInput) {
   if (transformation == "tf_crop_and_resize" &&
       (!n.input(roiInput) || !readPart(n.inputs[roiInput])))
     return;
-  SmallVector<ResizedAxis> changed;
+  std::vector<ResizedAxis> changed;
   bool spatial = x.rank() > 2;
   for (const ResizedAxis &axis : axes) {
     if (isKept(axis))
