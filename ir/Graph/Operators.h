@@ -181,11 +181,7 @@ llvm::ArrayRef<Operator> mapOperators();     // element by element, with broadca
 llvm::ArrayRef<Operator> viewOperators();    // other places for the same elements
 llvm::ArrayRef<Operator> reduceOperators();  // sums, extremes, norms along axes
 llvm::ArrayRef<Operator> productOperators(); // products of matrices
-llvm::ArrayRef<Operator> imageOperators();   // convolution
-llvm::ArrayRef<Operator> poolOperators();    // pooling
-llvm::ArrayRef<Operator> resampleOperators(); // resizing, sampling, regions
-llvm::ArrayRef<Operator> overlapOperators(); // transposed and deformed convolution
-llvm::ArrayRef<Operator> attentionOperators();
+llvm::ArrayRef<Operator> imageOperators();   // convolution, pooling, resampling
 llvm::ArrayRef<Operator> lookUpOperators();  // gather
 llvm::ArrayRef<Operator> scatterOperators();
 llvm::ArrayRef<Operator> orderOperators();   // sorting, counting, choosing

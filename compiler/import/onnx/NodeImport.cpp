@@ -1,5 +1,6 @@
 // What the functions of operators ask of a node, and the walk over the nodes of a graph.
 #include "compiler/import/onnx/NodeImport.h"
+#include "compiler/import/onnx/operators/Families.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
 

@@ -3,7 +3,6 @@
 #define KILN_COMPILER_IMPORT_ONNX_NODEIMPORT_H
 
 #include "compiler/import/onnx/ArrayBuilder.h"
-#include "llvm/ADT/StringSet.h"
 
 namespace kiln {
 
@@ -80,11 +79,7 @@ llvm::ArrayRef<OnnxOperator> onnxElementwise();  // Elementwise.cpp
 llvm::ArrayRef<OnnxOperator> onnxShapes();       // Shapes.cpp: Reshape, Slice, Concat, Shape, …
 llvm::ArrayRef<OnnxOperator> onnxReductions();   // Reductions.cpp: Reduce*, Softmax, norms
 llvm::ArrayRef<OnnxOperator> onnxProducts();     // Products.cpp: MatMul, Gemm, Einsum, …
-llvm::ArrayRef<OnnxOperator> onnxImages();       // Images.cpp: Conv, DepthToSpace, …
-llvm::ArrayRef<OnnxOperator> onnxPools();        // Pools.cpp: MaxPool, RoiAlign, …
-llvm::ArrayRef<OnnxOperator> onnxResampling();   // Resampling.cpp: Resize, GridSample, …
-llvm::ArrayRef<OnnxOperator> onnxSignals();      // Signals.cpp: DFT, STFT, windows
-llvm::ArrayRef<OnnxOperator> onnxLosses();       // Losses.cpp
+llvm::ArrayRef<OnnxOperator> onnxImages();       // Images.cpp: Conv, pools, Resize, …
 llvm::ArrayRef<OnnxOperator> onnxQuantization(); // Quantization.cpp: QDQ, QLinear*
 llvm::ArrayRef<OnnxOperator> onnxLookUps();      // LookUps.cpp: Gather, Scatter, …
 llvm::ArrayRef<OnnxOperator> onnxOrder();        // Order.cpp: TopK, NonZero, …
@@ -106,7 +101,6 @@ public:
   const OnnxGraph &graph;
   GraphImport *outer;
   llvm::StringMap<Array> values; // by name; sub-graphs see those outside
-  llvm::StringSet<> absorbed;    // outputs of nodes that a node before them has done the work of
 
   const Array *find(llvm::StringRef name) const;
   /// The size that the graph declares for a dim: fixed, a dim known by its name, or a computed one

@@ -148,6 +148,7 @@ static Value reduce(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indice
     return e.convert(a.add(a.log(total), base), inner, type);
   }
   }
+  llvm_unreachable("all kinds are above");
 }
 
 static LogicalResult verifyReduction(ComputeOp op) {

@@ -40,6 +40,10 @@ struct TransposedWindow : ImageWindow {
                                             llvm::ArrayRef<int64_t> kernel);
 };
 
+/// The batch normalization that becomes part of a convolution's weights: all parameters of both are
+/// initializers, and nothing else reads the convolution. Null where there is none.
+const OnnxNode *findFoldedNorm(const GraphImport &graph, const OnnxNode &convolution);
+
 } // namespace kiln
 
 #endif

@@ -62,23 +62,13 @@ static std::optional<int64_t> groupsOf(NodeImport &n, const Array &x, const Arra
 
 // ---- Convolution ------------------------------------------------------------------------------
 
-namespace {
-
-/// A batch normalization behind a convolution, as a factor and a summand of each channel.
-struct FoldedNorm {
-  std::vector<double> factors, summands;
-};
-
-} // namespace
-
-/// The node behind output 0 if it is the only one that reads it, and nobody else does.
-static const OnnxNode *onlyReader(NodeImport &n) {
-  StringRef name = n.node.outputs[0];
+/// The only node that reads a value of the graph, if nothing else does.
+static const OnnxNode *onlyReader(const OnnxGraph &graph, StringRef name) {
   const OnnxNode *reader = nullptr;
-  for (const OnnxValue &output : n.graph.graph.outputs)
+  for (const OnnxValue &output : graph.outputs)
     if (output.name == name)
       return nullptr;
-  for (const OnnxNode &node : n.graph.graph.nodes) {
+  for (const OnnxNode &node : graph.nodes) {
     for (const OnnxAttribute &attribute : node.attributes)
       if (attribute.graph && llvm::is_contained(attribute.graph->captures, name))
         return nullptr;
@@ -92,33 +82,67 @@ static const OnnxNode *onlyReader(NodeImport &n) {
   return reader;
 }
 
-/// A batch normalization of constants that only this node feeds.
-static std::optional<FoldedNorm> findNorm(NodeImport &n, int64_t channels) {
-  const OnnxNode *reader = onlyReader(n);
+const OnnxNode *kiln::findFoldedNorm(const GraphImport &import, const OnnxNode &node) {
+  const OnnxGraph &graph = import.graph;
+  // Initializers of this graph, of f32 and of one dim as long as there are channels.
+  auto find = [&](const std::string &name) -> const OnnxTensor * {
+    auto found = graph.initializers.find(name);
+    return found != graph.initializers.end() && found->second->type == OnnxType::Float
+               ? found->second.get()
+               : nullptr;
+  };
+  if (node.type != "Conv" || !node.domain.empty() || node.inputs.size() < 2 || node.outputs.empty())
+    return nullptr;
+  const OnnxTensor *kernel = find(node.inputs[1]);
+  if (!kernel || kernel->dims.empty())
+    return nullptr;
+  auto isPerChannel = [&](const std::string &name) {
+    const OnnxTensor *tensor = find(name);
+    return tensor && tensor->dims.size() == 1 && tensor->dims[0] == kernel->dims[0];
+  };
+  if (node.inputs.size() > 2 && !node.inputs[2].empty() && !isPerChannel(node.inputs[2]))
+    return nullptr;
+  const OnnxNode *reader = onlyReader(graph, node.outputs[0]);
   if (!reader || reader->type != "BatchNormalization" || !reader->domain.empty() ||
-      reader->inputs.size() != 5 || reader->inputs[0] != n.node.outputs[0] ||
-      llvm::count_if(reader->outputs, [](const std::string &name) { return !name.empty(); }) != 1)
-    return std::nullopt;
-  NodeImport norm(n.graph, n.a, *reader, n.version);
-  if (norm.integer("training_mode", 0))
+      reader->inputs.size() != 5 || reader->inputs[0] != node.outputs[0] ||
+      !llvm::all_of(ArrayRef(reader->inputs).drop_front(), isPerChannel))
+    return nullptr;
+  for (const OnnxAttribute &attribute : reader->attributes)
+    if (attribute.name == "training_mode" && attribute.i)
+      return nullptr;
+  for (size_t i = 1; i < reader->outputs.size(); ++i)
+    if (!reader->outputs[i].empty())
+      return nullptr;
+  return reader;
+}
+
+namespace {
+
+/// A batch normalization behind a convolution, as a factor and a summand of each channel.
+struct FoldedNorm {
+  std::vector<double> factors, summands;
+};
+
+} // namespace
+
+/// The norm that is to be part of a node's weights.
+static std::optional<FoldedNorm> findNorm(NodeImport &n, int64_t channels) {
+  const OnnxNode *reader = findFoldedNorm(n.graph, n.node);
+  if (!reader)
     return std::nullopt;
   std::vector<double> values[4];
   for (unsigned i = 0; i < 4; ++i) {
-    const Array *parameter = n.graph.find(reader->inputs[i + 1]);
-    if (!parameter)
-      return std::nullopt;
-    auto known = n.a.valuesOf(*parameter);
+    auto known = n.a.valuesOf(*n.graph.find(reader->inputs[i + 1]));
     if (!known || int64_t(known->size()) != channels)
       return std::nullopt;
     values[i] = std::move(*known);
   }
   FoldedNorm folded;
-  double eps = norm.real("epsilon", 1e-5);
+  double eps = NodeImport(n.graph, n.a, *reader, n.version).real("epsilon", 1e-5);
   for (int64_t i = 0; i < channels; ++i) {
     folded.factors.push_back(values[0][i] / std::sqrt(values[3][i] + eps));
     folded.summands.push_back(values[1][i] - values[2][i] * folded.factors.back());
   }
-  n.graph.absorbed.insert(reader->outputs[0]);
   return folded;
 }
 
@@ -162,10 +186,13 @@ static void importConv(NodeImport &n) {
   if (!window)
     return;
   Array matrix = kernelMatrix(a, kernel), bias = n.has(2) ? n.inputs[2] : Array();
-  if (matrix.element.isF32() && a.isConstant(matrix) && (!bias || a.isConstant(bias)))
-    if (auto norm = findNorm(n, kernel.extent(0)))
-      if (auto weights = a.valuesOf(matrix))
-        fold(a, *norm, std::move(*weights), matrix, bias);
+  if (findFoldedNorm(n.graph, n.node)) {
+    auto norm = findNorm(n, kernel.extent(0));
+    auto weights = a.valuesOf(matrix);
+    if (!norm || !weights)
+      return n.fail("the kernel, or the norm behind it, cannot be read");
+    fold(a, *norm, std::move(*weights), matrix, bias);
+  }
   if (Value weight = a.weightOf(matrix)) {
     matrix.value = weight;
     matrix.contents = nullptr;

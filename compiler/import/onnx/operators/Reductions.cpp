@@ -1,5 +1,5 @@
 // Reductions along axes, softmax and the norms.
-#include "compiler/import/onnx/NodeImport.h"
+#include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 
@@ -287,8 +287,10 @@ static void importBatchNormalization(NodeImport &n) {
       return;
   ArrayBuilder &a = n.a;
   const Array &x = n.inputs[0];
-  if (n.graph.absorbed.contains(n.node.outputs[0]))
-    return n.results.push_back(x); // the convolution before it has it in its weights
+  for (const OnnxNode &node : n.graph.graph.nodes)
+    if (llvm::is_contained(node.outputs, n.node.inputs[0]) &&
+        findFoldedNorm(n.graph, node) == &n.node)
+      return n.results.push_back(x); // the convolution before it has it in its weights
   if (x.rank() < 2)
     return n.fail("takes [N, C, spatial dims]");
   for (size_t i = 1; i < 5; ++i)

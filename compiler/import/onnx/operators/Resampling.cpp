@@ -3,6 +3,7 @@
 // Element o of an axis lies at (o + c0) * c1 / c2 + c3 in the input; the ways of ONNX to relate
 // coordinates differ in the numbers c alone, which are computed here, or where sizes or scales are
 // known only then, while the model runs. An axis is resized at a time.
+#include "compiler/import/onnx/operators/Families.h"
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
@@ -65,7 +66,7 @@ private:
   Type f64;
   Array x;
   std::string mode, transformation;
-  SmallVector<ResizedAxis, 0> axes;
+  std::vector<ResizedAxis> axes;
 };
 
 } // namespace
@@ -314,7 +315,7 @@ void ResizeImport::run(size_t scalesInput, size_t sizesInput, size_t roiInput) {
   if (transformation == "tf_crop_and_resize" &&
       (!n.input(roiInput) || !readPart(n.inputs[roiInput])))
     return;
-  SmallVector<ResizedAxis, 0> changed;
+  std::vector<ResizedAxis> changed;
   bool spatial = x.rank() > 2;
   for (const ResizedAxis &axis : axes) {
     if (isKept(axis))
