@@ -93,6 +93,16 @@ const Array &NodeImport::input(size_t i) {
   return none;
 }
 
+Array NodeImport::scalarInput(size_t i) {
+  const Array &given = input(i);
+  if (!given.element)
+    return {};
+  for (AffineExpr size : given.shape)
+    if (!a.sameOrRequired(size, a.number(1), "an input of one element"))
+      return a.fail(llvm::formatv("input {0} is expected to have one element", i));
+  return given.rank() ? a.reshapeUnchecked(given, {}) : given;
+}
+
 const OnnxAttribute *NodeImport::attribute(StringRef name) const {
   for (const OnnxAttribute &attribute : node.attributes)
     if (attribute.name == name)

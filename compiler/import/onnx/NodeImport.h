@@ -25,6 +25,8 @@ public:
   bool has(size_t i) const { return i < inputs.size() && bool(inputs[i]); }
   /// Input i; absent ones fail.
   const Array &input(size_t i);
+  /// Input i, of one element, as a scalar; fails where it has others.
+  Array scalarInput(size_t i);
   /// Whether somebody wants output i.
   bool wants(size_t i) const { return i < node.outputs.size() && !node.outputs[i].empty(); }
 

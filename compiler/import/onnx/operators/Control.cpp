@@ -49,15 +49,15 @@ static void importIf(NodeImport &n) {
   if (!given || !graphs[0] || !graphs[1])
     return;
   ArrayBuilder &a = n.a;
-  if (given.count() != 1 && !given.contents)
-    return n.fail("the condition is no scalar");
   if (std::optional<bool> known = truthOf(a, given)) {
     if (std::optional<Arrays> results = importSubGraph(n, *graphs[*known ? 0 : 1], {}))
       n.results = *results;
     return;
   }
-  Array condition = a.reshape(a.cast(given, a.b.getI1Type()), {});
-  Value flag = a.valueOf(condition);
+  Array condition = n.scalarInput(0);
+  if (!condition)
+    return;
+  Value flag = plainValue(a, a.cast(condition, a.b.getI1Type()));
   Block *blocks[2];
   Arrays results[2], values[2];
   Region regions[2];
@@ -94,7 +94,7 @@ static void importIf(NodeImport &n) {
       a.setDims(computed, a.integers(sizes[side]));
     SmallVector<Value> yielded;
     for (auto [value, shape] : llvm::zip(values[side], shapes))
-      yielded.push_back(a.valueOf(value.shape == shape ? value : renamed(a, value, shape)));
+      yielded.push_back(plainValue(a, value.shape == shape ? value : renamed(a, value, shape)));
     graph::YieldOp::create(a.b, a.location, yielded);
   }
   auto op = graph::IfOp::create(a.b, a.location, types, flag);
@@ -123,13 +123,13 @@ static void importLoopNode(NodeImport &n) {
   Type i64 = a.b.getI64Type(), truth = a.b.getI1Type();
   LoopPlan plan;
   if (n.has(0)) {
-    if (n.inputs[0].count() != 1)
-      return n.fail("the number of rounds is no scalar");
-    plan.trips = a.reshape(a.cast(n.inputs[0], i64), {});
+    plan.trips = a.cast(n.scalarInput(0), i64);
+    if (!plan.trips)
+      return;
   }
   // A condition that is known to be true is none.
   if (n.has(1) && truthOf(a, n.inputs[1]) != true)
-    plan.condition = a.reshape(a.cast(n.inputs[1], truth), {});
+    plan.condition = a.cast(n.scalarInput(1), truth);
   for (size_t i = 2; i < n.inputs.size(); ++i) {
     if (!n.inputs[i])
       return n.fail(llvm::formatv("carried value {0} is missing", i - 2));
@@ -303,29 +303,29 @@ static void importBatchedScan(NodeImport &n) {
   std::optional<Scan> scan = readScan(n, inputs.size(), "directions");
   if (!scan)
     return;
-  int64_t batch = inputs[0].rank() ? inputs[0].extent(0) : -1;
-  if (batch < 1 || batch > 256)
-    return n.fail("a batch of a fixed size, 256 at most, is expected");
-  SmallVector<Arrays> parts;
-  for (int64_t item = 0; item < batch; ++item) {
+  AffineExpr batch;
+  for (const Array &input : inputs) {
+    if (input.rank() == 0 ||
+        (batch && !a.sameOrRequired(batch, input.shape[0], "the batch of a scan")))
+      return n.fail("inputs of different batches");
+    batch = batch ? batch : input.shape[0];
+  }
+  LoopPlan plan;
+  plan.trips = a.integer(batch);
+  plan.exact = true;
+  plan.nodes = scan->graph.nodes.size() + 4;
+  plan.fromEnd.assign(scan->graph.outputs.size(), false);
+  auto one = [&](const Array &number, ArrayRef<Array>) -> std::optional<LoopRound> {
     Arrays own;
-    for (const Array &input : inputs) {
-      if (input.rank() == 0 || input.extent(0) != batch)
-        return n.fail("inputs of different batches");
-      own.push_back(pick(a, input, 0, a.integer(a.number(item))));
-    }
+    for (const Array &input : inputs)
+      own.push_back(pick(a, input, 0, number));
     std::optional<Arrays> results = scan->run(own);
     if (!results)
-      return;
-    parts.resize(results->size());
-    for (auto [all, result] : llvm::zip(parts, *results)) {
-      Shape shape = result.shape;
-      shape.insert(shape.begin(), a.number(1));
-      all.push_back(a.reshape(result, shape));
-    }
-  }
-  for (const Arrays &all : parts)
-    n.results.push_back(a.concat(all, 0));
+      return std::nullopt;
+    return LoopRound{{}, {}, *results};
+  };
+  if (std::optional<Arrays> results = importLoop(n, plan, one))
+    n.results = *results;
 }
 
 ArrayRef<OnnxOperator> kiln::onnxControl() {

@@ -102,21 +102,49 @@ static void importGatherElements(NodeImport &n) {
   if (data.rank() != places.rank() || data.rank() == 0)
     return n.fail(llvm::formatv("indices of {0} dims for data of {1}", places.rank(), data.rank()));
   ArrayBuilder &a = n.a;
-  for (int64_t dim = 0; dim < data.rank(); ++dim)
-    if (dim != *axis && a.boundsOf(a.simplify(places.shape[dim] - data.shape[dim])).second > 0)
-      return n.fail(llvm::formatv("dim {0} of the indices may be larger than the data's", dim));
-  SmallVector<ArrayBuilder::Param> params{{"axis", a.attr(*axis)}};
-  if (lookUpParams(n, data, *axis, places.shape, params))
+  SmallVector<int64_t> bounded, lookedInto{*axis};
+  for (int64_t dim = 0; dim < data.rank(); ++dim) {
+    auto [low, high] = a.boundsOf(a.simplify(places.shape[dim] - data.shape[dim]));
+    if (dim != *axis && low > 0)
+      return n.fail(llvm::formatv("dim {0} of the indices is larger than the data's", dim));
+    if (dim != *axis && high > 0) {
+      bounded.push_back(dim);
+      lookedInto.push_back(dim);
+    }
+  }
+  SmallVector<ArrayBuilder::Param> params{{"axis", a.attr(*axis)}, {"bounded", a.attr(bounded)}};
+  if (lookUpParams(n, data, lookedInto, places.shape, params))
     n.results.push_back(
         a.compute("gather_elements", {data, places}, data.element, places.shape, a.params(params)));
 }
 
+/// Makes the last dim of indices, which tells how many there are for each place, a fixed one: where it
+/// is not, `otherwise` follows from the ranks of other arrays.
+static int64_t fixDepth(NodeImport &n, Array &places, int64_t otherwise) {
+  if (places.rank() == 0)
+    return -1;
+  int64_t last = places.rank() - 1;
+  if (places.extent(last) >= 0 || otherwise < 0)
+    return places.extent(last);
+  Shape shape = places.shape;
+  shape[last] = n.a.number(otherwise);
+  if (!n.a.sameOrRequired(places.shape[last], shape[last], "the number of indices of a place"))
+    return -1;
+  places = n.a.reshapeUnchecked(places, shape);
+  return otherwise;
+}
+
 static void importGatherNd(NodeImport &n) {
-  const Array &data = n.input(0), &places = n.input(1);
+  const Array &data = n.input(0);
+  Array places = n.input(1);
   if (!data || !places)
     return;
   int64_t batch = n.integer("batch_dims", 0);
-  int64_t depth = places.rank() ? places.extent(places.rank() - 1) : -1;
+  const OnnxValue *declared = n.declared(0);
+  int64_t depth = fixDepth(n, places,
+                           declared ? places.rank() - 1 + data.rank() - batch -
+                                          int64_t(declared->shape.size())
+                                    : -1);
   if (batch < 0 || batch >= places.rank() || depth < 1 || batch + depth > data.rank())
     return n.fail(llvm::formatv("{0} indices each and {1} batch dims for data of {2} dims", depth,
                                 batch, data.rank()));
@@ -169,13 +197,14 @@ static void importScatterElements(NodeImport &n) {
 }
 
 static void importScatterNd(NodeImport &n) {
-  const Array &data = n.input(0), &places = n.input(1), &updates = n.input(2);
+  const Array &data = n.input(0), &updates = n.input(2);
+  Array places = n.input(1);
   if (!data || !places || !updates)
     return;
   std::optional<std::string> reduction = reductionOf(n);
   if (!reduction)
     return;
-  int64_t depth = places.rank() ? places.extent(places.rank() - 1) : -1;
+  int64_t depth = fixDepth(n, places, places.rank() - 1 + data.rank() - updates.rank());
   if (depth < 0 || depth > data.rank())
     return n.fail(llvm::formatv("{0} indices each for data of {1} dims", depth, data.rank()));
   ArrayBuilder &a = n.a;
@@ -247,20 +276,23 @@ static Array numbersAlong(ArrayBuilder &a, AffineExpr extent, int64_t axis, int6
 }
 
 static void importOneHot(NodeImport &n) {
-  const Array &places = n.input(0), &depth = n.input(1), &values = n.input(2);
-  if (!places || !depth || !values)
+  const Array &places = n.input(0), &values = n.input(2);
+  if (!places || !n.input(1) || !values)
     return;
   ArrayBuilder &a = n.a;
+  Array depth = n.scalarInput(1);
+  if (!depth)
+    return;
   Type i64 = a.b.getI64Type();
   std::optional<int64_t> axis = n.axis(n.integer("axis", -1), places.rank() + 1);
   if (!axis)
     return;
-  if (values.count() != 2)
+  if (values.rank() != 1 || !a.sameOrRequired(values.shape[0], a.number(2), "values of a OneHot"))
     return n.fail("two values are expected, off and on");
   Shape shape = places.shape;
   AffineExpr extent;
   // The depth may be a float.
-  if (depth.contents && depth.count() == 1) {
+  if (depth.contents) {
     extent = depth.contents->reals.empty() ? depth.contents->integers[0]
                                            : a.number(int64_t(depth.contents->reals[0]));
   } else {
@@ -304,7 +336,7 @@ static void importTrilu(NodeImport &n) {
   if (x.rank() < 2)
     return n.fail("a matrix is expected");
   ArrayBuilder &a = n.a;
-  Array k = n.has(1) ? a.reshape(a.cast(n.inputs[1], a.b.getI64Type()), {})
+  Array k = n.has(1) ? a.cast(n.scalarInput(1), a.b.getI64Type())
                      : a.integer(a.number(0));
   if (!k)
     return;
@@ -334,12 +366,12 @@ static void importEyeLike(NodeImport &n) {
 
 /// start + i * delta, i < max(ceil((limit - start) / delta), 0).
 static void importRange(NodeImport &n) {
-  const Array &start = n.input(0), &limit = n.input(1), &delta = n.input(2);
+  Array start = n.scalarInput(0), limit = n.scalarInput(1), delta = n.scalarInput(2);
   if (!start || !limit || !delta)
     return;
   ArrayBuilder &a = n.a;
   for (const Array *x : {&start, &limit, &delta})
-    if (x->count() != 1 || x->element != start.element)
+    if (x->element != start.element)
       return n.fail("scalars of one type are expected");
   Type element = start.element;
   AffineExpr length;
@@ -372,8 +404,8 @@ static void importRange(NodeImport &n) {
   } else {
     // Counted in f64, which has all sizes that can be.
     Type wide = a.b.getF64Type();
-    auto scalarOf = [&](const Array &x) { return a.cast(a.reshape(x, {}), wide); };
-    Array count = a.unary("ceil", a.div(a.sub(scalarOf(limit), scalarOf(start)), scalarOf(delta)));
+    Array span = a.sub(a.cast(limit, wide), a.cast(start, wide));
+    Array count = a.unary("ceil", a.div(span, a.cast(delta, wide)));
     count = a.map("max", {count, a.scalar(wide, 0)});
     std::optional<Shape> shape =
         n.runtimeShape(0, a.reshape(a.cast(count, a.b.getI64Type()), a.number(1)));
@@ -381,7 +413,7 @@ static void importRange(NodeImport &n) {
       return;
     length = shape->front();
   }
-  n.results.push_back(a.compute("iota", {a.reshape(start, {}), a.reshape(delta, {})}, element,
+  n.results.push_back(a.compute("iota", {start, delta}, element,
                                 length, a.params({{"axis", a.attr(0)}})));
 }
 

@@ -13,6 +13,24 @@ static constexpr int64_t kMaxUnrolledNodes = 256, kMaxUnrolledRounds = 1024;
 /// Rounds of a loop of which nothing is known, for the memory of what it collects.
 static constexpr int64_t kMostRounds = 4096;
 
+/// An output with the sizes that its graph declares, where they do not follow from what is known.
+static Array asDeclared(ArrayBuilder &a, const OnnxValue &declared, const Array &output) {
+  if (declared.kind != OnnxValue::Tensor || !declared.hasShape || output.isList || output.contents ||
+      int64_t(declared.shape.size()) != output.rank())
+    return output;
+  Shape shape = output.shape;
+  for (auto [size, dim] : llvm::zip(shape, declared.shape)) {
+    auto [low, high] = a.boundsOf(size);
+    if (dim.extent < 0 || isa<AffineConstantExpr>(size) || dim.extent < low || dim.extent > high)
+      continue;
+    // What is computed is taken as declared: it lies in memory that has room for it.
+    if (a.dependsOnComputed(size, 0) ||
+        a.sameOrRequired(size, a.number(dim.extent), "a dim of an output of a node's graph"))
+      size = a.number(dim.extent);
+  }
+  return shape == output.shape ? output : renamed(a, output, shape);
+}
+
 std::optional<Arrays> kiln::importSubGraph(NodeImport &n, const OnnxGraph &graph,
                                            ArrayRef<Array> inputs) {
   if (graph.inputs.size() != inputs.size()) {
@@ -23,7 +41,7 @@ std::optional<Arrays> kiln::importSubGraph(NodeImport &n, const OnnxGraph &graph
   ArrayBuilder &a = n.a;
   // Names of sizes inside mean something else the next time.
   auto names = a.modelDims;
-  auto restore = llvm::make_scope_exit([&] { a.modelDims = std::move(names); });
+  llvm::scope_exit restore([&] { a.modelDims = std::move(names); });
   GraphImport inner(a, n.graph.model, graph, &n.graph);
   for (auto [declared, array] : llvm::zip(graph.inputs, inputs))
     inner.values[declared.name] = array;
@@ -33,6 +51,8 @@ std::optional<Arrays> kiln::importSubGraph(NodeImport &n, const OnnxGraph &graph
   Arrays outputs = inner.outputs();
   if (a.failed())
     return std::nullopt;
+  for (auto [declared, output] : llvm::zip(graph.outputs, outputs))
+    output = asDeclared(a, declared, output);
   return outputs;
 }
 
@@ -66,6 +86,12 @@ Array kiln::unflatten(const Array &like, ArrayRef<Array> &values) {
   for (const Array &item : like.items)
     list.items.push_back(unflatten(item, values));
   return list;
+}
+
+Value kiln::plainValue(ArrayBuilder &a, const Array &array) {
+  if (array.value)
+    return array.value;
+  return a.compute("identity", array, array.element, array.shape).value;
 }
 
 Array kiln::renamed(ArrayBuilder &a, const Array &x, ArrayRef<AffineExpr> shape) {
@@ -103,8 +129,7 @@ private:
   std::optional<Arrays> buildOp();
   /// Translates the body in a block; false where it has to be done again, with other shapes.
   bool makeBody(Block &body);
-  bool adaptShapes(ArrayRef<Array> next);
-  void finishBody(ArrayRef<Array> next);
+  bool adaptShapes(MutableArrayRef<Array> next);
   Array isAnother(const Array &condition, const Array &number);
   Array stacked(ArrayRef<Array> rows, bool fromEnd);
   std::optional<Arrays> fail(const llvm::Twine &message) {
@@ -193,13 +218,22 @@ std::optional<Arrays> Loop::unroll(bool &gaveUp) {
 }
 
 /// Gives dims that a round changes a name. True where all shapes stay as they are.
-bool Loop::adaptShapes(ArrayRef<Array> next) {
+bool Loop::adaptShapes(MutableArrayRef<Array> next) {
   bool fits = true;
-  for (size_t i = 0; i < inits.size(); ++i)
+  for (size_t i = 0; i < inits.size(); ++i) {
+    bool isRenamed = false;
     for (int64_t dim = 0; dim < inits[i].rank(); ++dim) {
       AffineExpr &size = shapes[i][dim];
-      if (a.same(size, next[i].shape[dim]) || llvm::is_contained(changing, size))
+      AffineExpr following = next[i].shape[dim];
+      if (a.same(size, following) || llvm::is_contained(changing, size))
         continue;
+      // Sizes that no round changes must be equal.
+      if (!a.dependsOnComputed(size, dimsBefore) && !a.dependsOnComputed(following, dimsBefore) &&
+          a.sameOrRequired(size, following, "a size that a loop carries")) {
+        next[i].shape[dim] = size;
+        isRenamed = true;
+        continue;
+      }
       // What it grows by tells how large it gets.
       auto [low, high] = a.boundsOf(size);
       auto growth = dyn_cast<AffineConstantExpr>(a.simplify(next[i].shape[dim] - size));
@@ -217,6 +251,9 @@ bool Loop::adaptShapes(ArrayRef<Array> next) {
       changing.push_back(size);
       fits = false;
     }
+    if (isRenamed && fits)
+      next[i] = renamed(a, next[i], next[i].shape);
+  }
   return fits;
 }
 
@@ -304,10 +341,10 @@ bool Loop::makeBody(Block &body) {
     rename(changing);
   }
   Array following = a.add(number, a.integer(a.number(1)));
-  SmallVector<Value> values{a.valueOf(isAnother(round.condition, following)),
-                            a.valueOf(following)};
+  SmallVector<Value> values{plainValue(a, isAnother(round.condition, following)),
+                            plainValue(a, following)};
   for (const Array &value : next)
-    values.push_back(a.valueOf(value));
+    values.push_back(plainValue(a, value));
   for (const Array &buffer : buffers)
     values.push_back(buffer.value);
   graph::YieldOp::create(a.b, a.location, values);
@@ -352,11 +389,11 @@ std::optional<Arrays> Loop::buildOp() {
   if (!changing.empty())
     a.setDims(changing, a.integers(first));
   Array zero = a.integer(a.number(0));
-  SmallVector<Value> values{a.valueOf(isAnother(plan.condition, zero)), a.valueOf(zero)};
+  SmallVector<Value> values{plainValue(a, isAnother(plan.condition, zero)), plainValue(a, zero)};
   for (auto [init, shape] : llvm::zip(inits, shapes))
-    values.push_back(a.valueOf(init.shape == shape ? init : renamed(a, init, shape)));
+    values.push_back(plainValue(a, init.shape == shape ? init : renamed(a, init, shape)));
   for (const Array &buffer : buffers)
-    values.push_back(a.valueOf(a.broadcast(a.scalar(buffer.element, 0), buffer.shape)));
+    values.push_back(plainValue(a, a.broadcast(a.scalar(buffer.element, 0), buffer.shape)));
   auto op = graph::LoopOp::create(a.b, a.location, ValueRange(values).getTypes(), values);
   op.getBody().push_back(body.release());
 

@@ -20,6 +20,9 @@ void flatten(const Array &array, Arrays &values);
 /// An array of the same form as `like` of the next values.
 Array unflatten(const Array &like, llvm::ArrayRef<Array> &values);
 
+/// The value of an array, in memory as its elements: what regions give and loops carry.
+mlir::Value plainValue(ArrayBuilder &a, const Array &array);
+
 /// The value put into a shape with other names for the same sizes.
 Array renamed(ArrayBuilder &a, const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape);
 

@@ -48,11 +48,9 @@ static void importTopK(NodeImport &n) {
   if (n.version < 10) {
     wanted = a.number(n.integer("k", 0));
   } else {
-    const Array &k = n.input(1);
+    Array k = n.scalarInput(1);
     if (!k)
       return;
-    if (k.count() != 1)
-      return n.fail("k is expected to be one number");
     const SmallVector<AffineExpr> *known = a.expressionsOf(k);
     wanted = known ? known->front()
                    : countedSize(n, 0, size_t(*axis),
@@ -158,17 +156,20 @@ static void importNonMaxSuppression(NodeImport &n) {
   if (!boxes || !scores)
     return;
   ArrayBuilder &a = n.a;
-  if (boxes.rank() != 3 || scores.rank() != 3 || boxes.extent(2) != 4 || !boxes.element.isF32() ||
-      !scores.element.isF32())
+  if (boxes.rank() != 3 || scores.rank() != 3 || !boxes.element.isF32() ||
+      !scores.element.isF32() ||
+      !a.sameOrRequired(boxes.shape[2], a.number(4), "coordinates of a box"))
     return n.fail("boxes [images, n, 4] and scores [images, classes, n] of f32 are expected");
   if (!a.sameOrRequired(boxes.shape[0], scores.shape[0], "the number of images") ||
       !a.sameOrRequired(boxes.shape[1], scores.shape[2], "the number of boxes"))
     return n.fail("boxes and scores do not fit");
   Type i64 = a.b.getI64Type(), real = a.b.getF32Type();
   auto scalar = [&](size_t input, double otherwise) {
-    return n.has(input) ? a.reshape(n.inputs[input], {}) : a.scalar(real, otherwise);
+    return n.has(input) ? n.scalarInput(input) : a.scalar(real, otherwise);
   };
-  Array limit = n.has(2) ? a.reshape(a.cast(n.inputs[2], i64), {}) : a.integer(a.number(0));
+  Array limit = n.has(2) ? a.cast(n.scalarInput(2), i64) : a.integer(a.number(0));
+  if (!limit)
+    return;
   AffineExpr room = boxes.shape[1];
   if (auto known = a.integersOf(limit)) {
     int64_t most = std::max<int64_t>(known->front(), 0);
@@ -195,12 +196,13 @@ static void importNonMaxSuppression(NodeImport &n) {
 // ---- Cumulative sums and determinants -----------------------------------------------------------
 
 template <bool product> static void importCumulate(NodeImport &n) {
-  const Array &x = n.input(0), &given = n.input(1);
+  const Array &x = n.input(0);
+  Array given = n.scalarInput(1);
   if (!x || !given)
     return;
   ArrayBuilder &a = n.a;
-  if (x.rank() == 0 || given.count() != 1)
-    return n.fail("one axis of an array of one dim at least is expected");
+  if (x.rank() == 0)
+    return n.fail("an array of one dim at least is expected");
   auto along = [&](int64_t axis) {
     SmallVector<ArrayBuilder::Param> params{{"axis", a.attr(axis)}};
     for (StringRef flag : {"exclusive", "reverse"})
@@ -217,7 +219,7 @@ template <bool product> static void importCumulate(NodeImport &n) {
   }
   // An axis that is an input: the sums along it are picked from those along all axes.
   Type i64 = a.b.getI64Type();
-  Array axis = a.reshape(a.cast(given, i64), {}), result = along(0);
+  Array axis = a.cast(given, i64), result = along(0);
   Array isNegative = a.map("less", {axis, a.integer(a.number(0))}, a.b.getI1Type());
   axis = a.map("where", {isNegative, a.add(axis, a.integer(a.number(x.rank()))), axis}, i64);
   for (int64_t dim = 1; dim < x.rank(); ++dim) {

@@ -74,25 +74,28 @@ bool RecurrentImport::readShapes() {
       return false;
   batchFirst = n.integer("layout", 0) != 0;
   x = n.inputs[0];
-  const Array &weight = n.inputs[1], &recurrent = n.inputs[2];
+  Array &weight = n.inputs[1], &recurrent = n.inputs[2];
   std::string direction = n.text("direction", "forward");
   directions = direction == "bidirectional" ? 2 : 1;
-  hidden = recurrent.rank() == 3 ? recurrent.extent(2) : -1;
-  bool fits = x.rank() == 3 && weight.rank() == 3 && hidden > 0 && x.isFloat() &&
-              weight.element == x.element && recurrent.element == x.element &&
-              recurrent.extent(0) == directions && recurrent.extent(1) == kind.gates * hidden &&
-              weight.extent(0) == directions && weight.extent(1) == kind.gates * hidden &&
-              a.sameOrRequired(weight.shape[2], x.shape[2], "the inputs of a recurrent operator");
-  // Of the others the shapes follow.
+  hidden = n.integer("hidden_size", recurrent.rank() == 3 ? recurrent.extent(2) : -1);
+  bool fits = x.rank() == 3 && weight.rank() == 3 && hidden > 0 && hidden < 1 << 24 && x.isFloat() &&
+              weight.element == x.element && recurrent.element == x.element;
+  // The shapes of the others follow from the input's and from the attributes.
   auto check = [&](size_t input, ArrayRef<AffineExpr> shape) {
-    if (!n.has(input))
+    if (!n.has(input) || !fits)
       return;
-    const Array &given = n.inputs[input];
-    fits = fits && given.rank() == int64_t(shape.size());
+    Array &given = n.inputs[input];
+    fits = given.rank() == int64_t(shape.size());
     for (auto [dim, size] : llvm::enumerate(shape))
       fits = fits && a.sameOrRequired(given.shape[dim], size,
                                       llvm::formatv("input {0} of a recurrent operator", input));
+    if (fits && given.shape != Shape(shape))
+      given = a.reshapeUnchecked(given, shape);
   };
+  AffineExpr width = a.number(kind.gates * hidden);
+  if (fits)
+    check(1, {a.number(directions), width, x.shape[2]});
+  check(2, {a.number(directions), width, a.number(hidden)});
   if (fits) {
     if (batchFirst)
       x = a.transpose(x, {1, 0, 2});

@@ -113,6 +113,44 @@ static void importConcatFromSequence(NodeImport &n) {
   n.results.push_back(a.concat(parts, *axis));
 }
 
+/// A part of x along an axis.
+static Array partOf(ArrayBuilder &a, const Array &x, int64_t axis, AffineExpr start, AffineExpr size,
+                    bool keeps) {
+  SmallVector<AffineExpr> starts(x.rank(), a.number(0));
+  starts[axis] = start;
+  Shape shape = x.shape;
+  shape[axis] = size;
+  Array part = a.sliceAt(x, starts, shape);
+  if (keeps)
+    return part;
+  shape.erase(shape.begin() + axis);
+  return a.reshape(part, shape);
+}
+
+/// Parts whose number is known, while their sizes are computed: each gets a dim.
+static void splitByComputed(NodeImport &n, const Array &x, int64_t axis, const Array &given) {
+  ArrayBuilder &a = n.a;
+  Type i64 = a.b.getI64Type();
+  Array sizes = a.cast(given, i64), start = a.integers(a.number(0));
+  Array list;
+  list.isList = true;
+  for (int64_t i = 0; i < given.extent(0); ++i) {
+    Array size = a.slice(sizes, i, a.number(1));
+    AffineExpr dim = a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
+    a.setDims(dim, size);
+    Shape shape = x.shape;
+    shape[axis] = dim;
+    // A part begins inside, whatever the sizes are.
+    Array last = a.integers(a.simplify(x.shape[axis] - dim));
+    Array inside = a.map("max", {a.map("min", {start, last}, i64), a.integers(a.number(0))}, i64);
+    SmallVector<Array> starts(x.rank(), a.integers(a.number(0)));
+    starts[axis] = inside;
+    list.items.push_back(a.sliceAt(x, a.concat(starts, 0), shape));
+    start = a.add(start, size);
+  }
+  n.results.push_back(list);
+}
+
 static void importSplitToSequence(NodeImport &n) {
   const Array &x = n.input(0);
   if (!x)
@@ -121,48 +159,38 @@ static void importSplitToSequence(NodeImport &n) {
   std::optional<int64_t> axis = n.axis(n.integer("axis", 0), x.rank());
   if (!axis)
     return;
-  int64_t extent = x.rank() ? x.extent(*axis) : -1;
-  if (extent < 0)
-    return n.fail("a dim of a fixed size is expected where a tensor is split");
-  SmallVector<int64_t> sizes;
-  bool keeps = true;
-  if (n.has(1)) {
-    auto known = a.integersOf(n.inputs[1]);
-    if (!known)
-      return n.fail("sizes that are computed while the model runs are not supported");
-    if (n.inputs[1].rank() == 0) {
-      int64_t part = known->front();
-      if (part < 1)
-        return n.fail(llvm::formatv("parts of {0}", part));
-      for (int64_t start = 0; start < extent; start += part)
-        sizes.push_back(std::min(part, extent - start));
-    } else {
-      sizes = *known;
-    }
-  } else {
-    sizes.assign(extent, 1);
-    keeps = n.integer("keepdims", 1) != 0;
+  if (x.rank() == 0)
+    return n.fail("a scalar cannot be split");
+  AffineExpr extent = x.shape[*axis];
+  int64_t fixed = x.extent(*axis);
+  bool isOneSize = !n.has(1) || n.inputs[1].rank() == 0;
+  auto known = n.has(1) ? a.integersOf(n.inputs[1]) : SmallVector<int64_t>{1};
+  if (!known && !isOneSize && n.inputs[1].extent(0) >= 0)
+    return splitByComputed(n, x, *axis, n.inputs[1]);
+  if (!known || (isOneSize && fixed < 0))
+    return n.fail("the number of parts is not known");
+  SmallVector<int64_t> sizes = *known;
+  if (isOneSize) {
+    int64_t part = sizes.front();
+    if (part < 1 || fixed / part > 1 << 16)
+      return n.fail(llvm::formatv("parts of {0} elements of {1}", part, fixed));
+    sizes.clear();
+    for (int64_t start = 0; start < fixed; start += part)
+      sizes.push_back(std::min(part, fixed - start));
   }
-  Arrays items;
-  int64_t start = 0;
+  Array list;
+  list.isList = true;
+  int64_t start = 0, most = a.boundsOf(extent).second;
+  bool keeps = n.has(1) || n.integer("keepdims", 1) != 0;
   for (int64_t size : sizes) {
-    if (size < 0 || size > extent - start)
+    if (size < 0 || size > most - start)
       return n.fail("the sizes do not add up to what is split");
-    SmallVector<int64_t> starts(x.rank(), 0);
-    starts[*axis] = start;
-    Shape shape = x.shape;
-    shape[*axis] = a.number(size);
-    Array part = a.slice(x, starts, shape);
-    if (!keeps) {
-      shape.erase(shape.begin() + *axis);
-      part = a.reshape(part, shape);
-    }
-    items.push_back(part);
+    list.items.push_back(partOf(a, x, *axis, a.number(start), a.number(size), keeps));
     start += size;
   }
-  if (start != extent)
+  if (!a.sameOrRequired(extent, a.number(start), "the sizes of a split"))
     return n.fail("the sizes do not add up to what is split");
-  n.results.push_back(listOf(items));
+  n.results.push_back(list);
 }
 
 /// The body for each item of the first sequence; other inputs are sequences as long, or the same for all.
