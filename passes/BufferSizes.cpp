@@ -61,11 +61,13 @@ SizeVariables::SizeVariables(exec::FuncOp func) : context(func.getContext()) {
     AffineExpr symbol = getAffineSymbolExpr(i, context), value;
     bool isFixed = !dim.getComputed();
     if (AffineMapAttr map = dim.getValue()) {
-      value = map.getValue().getResult(0);
-      value.walk([&](AffineExpr part) {
-        if (auto used = dyn_cast<AffineSymbolExpr>(part))
-          isFixed &= used.getPosition() < fixed.size() && fixed[used.getPosition()];
-      });
+      for (AffineExpr result : map.getValue().getResults())
+        result.walk([&](AffineExpr part) {
+          if (auto used = dyn_cast<AffineSymbolExpr>(part))
+            isFixed &= used.getPosition() < fixed.size() && fixed[used.getPosition()];
+        });
+      if (map.getValue().getNumResults() == 1) // the larger of several is a variable of its own
+        value = map.getValue().getResult(0);
     }
     fixed.push_back(isFixed);
     derived.push_back(isFixed ? value : AffineExpr());

@@ -108,6 +108,20 @@ bool ArrayBuilder::dependsOnComputed(AffineExpr size, unsigned first) const {
   return depends;
 }
 
+void ArrayBuilder::limit(AffineExpr size, int64_t max) {
+  auto symbol = dyn_cast<AffineSymbolExpr>(simplify(size));
+  if (!symbol)
+    return;
+  Dim &dim = dims[symbol.getPosition()];
+  bool wanted = llvm::any_of(wantedBounds, [&](const DimBounds &w) { return w.name == dim.name; });
+  if (dim.value || dim.computed || wanted || dim.max <= max || max < dim.min)
+    return;
+  dim.max = max;
+  for (auto op : module.getOps<graph::DimOp>())
+    if (op.getSymName() == dim.name)
+      op.setMax(uint64_t(max));
+}
+
 AffineExpr ArrayBuilder::simplify(AffineExpr expr) const {
   return simplifyAffineExpr(expr, 0, dims.size());
 }

@@ -86,6 +86,9 @@ public:
   std::vector<DimBounds> wantedBounds;
   /// Gives computed dims the elements of a vector of i64.
   void setDims(llvm::ArrayRef<mlir::AffineExpr> dims, const Array &values);
+  /// Says that a size is never above `max`: holds a free dim to it that nobody gave bounds, so that
+  /// what a model has tables for decides. Without effect on anything else.
+  void limit(mlir::AffineExpr size, int64_t max);
   /// The larger of two sizes.
   mlir::AffineExpr largest(mlir::AffineExpr x, mlir::AffineExpr y);
   /// Least and greatest value of an expression within the bounds of the dims.

@@ -10,8 +10,7 @@ using namespace kiln;
 static void findUnsupported(const OnnxModel &model, const OnnxGraph &graph,
                             std::vector<std::string> &problems) {
   for (const OnnxNode &node : graph.nodes) {
-    auto opset = model.opsets.find(node.domain == "ai.onnx" ? "" : node.domain);
-    int64_t version = opset == model.opsets.end() ? 1 : opset->second;
+    int64_t version = std::max<int64_t>(node.opset, 1);
     if (!findOnnxOperator(node.domain, node.type, version))
       problems.push_back(llvm::formatv("{0}: operator {1}{2}{3} of opset {4} is not supported",
                                        node.name, node.domain, node.domain.empty() ? "" : ".",

@@ -259,11 +259,6 @@ const Array *GraphImport::find(StringRef name) const {
   return nullptr;
 }
 
-static int64_t versionOf(const OnnxModel &model, StringRef domain) {
-  auto found = model.opsets.find(domain == "ai.onnx" ? std::string() : domain.str());
-  return found == model.opsets.end() ? 1 : found->second;
-}
-
 void GraphImport::run() {
   for (const auto &tensor : graph.initializerOrder)
     values[tensor->name] = a.fromTensor(tensor);
@@ -271,7 +266,7 @@ void GraphImport::run() {
   for (const OnnxNode &node : graph.nodes) {
     if (a.failed())
       break;
-    int64_t version = versionOf(model, node.domain);
+    int64_t version = std::max<int64_t>(node.opset, 1);
     const OnnxOperator *record = findOnnxOperator(node.domain, node.type, version);
     a.location = NameLoc::get(a.b.getStringAttr(node.name));
     if (!record) { // the model's operators have been looked at before; functions may bring others

@@ -333,6 +333,9 @@ static void importSplit(NodeImport &n) {
 static LogicalResult sliceDim(NodeImport &n, AffineExpr extent, AffineExpr start, AffineExpr end,
                               int64_t step, AffineExpr &first, AffineExpr &size) {
   ArrayBuilder &a = n.a;
+  // A table that is cut to a size holds that size.
+  if (auto whole = dyn_cast<AffineConstantExpr>(a.simplify(extent)))
+    a.limit(end, whole.getValue());
   // Clamped to [0, extent] (or [-1, extent - 1] backwards), negative ones counted from the end.
   auto inside = [&](AffineExpr given, AffineExpr low, AffineExpr high) -> AffineExpr {
     auto [least, most] = a.boundsOf(given);
