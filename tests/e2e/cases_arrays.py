@@ -47,7 +47,7 @@ def run_files(tools):
         expect_equal(out, "y: float32 [2, 2] 1.5 0 8.5 0\n", "what run prints")
         expect_equal(read_floats(folder / "y.npy"), ((2, 2), Y), "y.npy")
         (folder / "x.pb").write_bytes(onnx.tensor("x", onnx.FLOAT, [2, 3], X))
-        for given in (f"@{folder}/x.pb", f"x=@{folder}/x.pb", "x=1,0,0,0,1,1", "[[1, 0, 0], [0, 1, 1]]"):
+        for given in (f"@{folder}/x.pb", f"x=@{folder}/x.pb", "x=1,0,0,0,1,1", "x=[[1, 0, 0], [0, 1, 1]]"):
             out, _ = tools.run(tools.kiln, "run", artifact, "--input", given, "--json")
             found = json.loads(out)
             expect_equal(found["dims"], {"N": 2}, "dims")
@@ -127,7 +127,7 @@ def compile_bounds(tools):
 def external_data(tools):
     """Weights beside the model, and what leads out of its folder."""
     with tools.scratch() as work:
-        folder = pathlib.Path(work, "model")
+        folder = pathlib.Path(work, "model").resolve()
         folder.mkdir()
         for path in (folder / "w.bin", folder.parent / "w.bin"):
             path.write_bytes(struct.pack("<3f", 0, 10, 20))
