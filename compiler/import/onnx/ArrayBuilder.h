@@ -79,7 +79,8 @@ public:
   mlir::AffineExpr findDim(llvm::StringRef name) const;
   /// Dims by their names in the model, or in the part of it that is being translated.
   llvm::StringMap<mlir::AffineExpr> modelDims;
-  /// Whether a size follows from a computed dim that is the `first`-th to be declared or a later one.
+  /// Whether a size follows from a computed dim that is the `first`-th to be declared or a later
+  /// one.
   bool dependsOnComputed(mlir::AffineExpr size, unsigned first = 0) const;
   /// What the caller of the compiler wants a dim to be within, or the bounds of any dim.
   DimBounds boundsOf(llvm::StringRef name) const;
@@ -188,6 +189,14 @@ public:
   Array mul(const Array &x, const Array &y) { return map("mul", {x, y}); }
   Array div(const Array &x, const Array &y) { return map("div", {x, y}); }
   Array unary(llvm::StringRef kind, const Array &x) { return map(kind, {x}); }
+
+  /// What a tensor of 8-bit codes was rounded from, where its scale and zero are numbers: for
+  /// whoever takes the codes as numbers again.
+  struct Rounding {
+    Array from;
+    double scale, zero, low, high;
+  };
+  llvm::DenseMap<mlir::Value, Rounding> roundings;
 
   // ---- Problems ----
   /// Notes what is wrong with the model; `location` is named. Returns an empty array.

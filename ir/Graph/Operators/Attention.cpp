@@ -1,7 +1,7 @@
 // Attention over whole sequences, and the rotation of heads.
 //
-// An item is one query of one head: its scores are kept in the worker's scratch memory, so nothing of
-// the size of all scores is ever written. Keys are read row by row, values eight rows at a time.
+// An item is one query of one head: its scores are kept in the worker's scratch memory, so nothing
+// of the size of all scores is ever written. Keys are read row by row, values eight rows at a time.
 #include "ir/Graph/Operators/Arithmetic.h"
 #include "ir/Graph/Operators/Families.h"
 
@@ -11,16 +11,16 @@ using namespace kiln::graph;
 
 static constexpr int64_t kValuesAtOnce = 8;
 
-// attention(q, k, v, …): [batch, heads, rows, depth] each, or with `q_heads_first` (`kv_`, `y_`) of 0
-// [batch, rows, heads, depth]; query head h reads key head h / (heads / key heads).
+// attention(q, k, v, …): [batch, heads, rows, depth] each, or with `q_heads_first` (`kv_`, `y_`) of
+// 0 [batch, rows, heads, depth]; query head h reads key head h / (heads / key heads).
 //   score = scale q . k, then with `softcap` L > 0: L tanh(score / L), plus the mask.
 // Optional operands, by their positions (-1: absent):
-//   `mask`     [batch, heads, rows, keys], dims of 1 broadcast: summands, or truths that let a key be
-//   `offsets`  [batch] or [1]: query i is the key of number i + offset (0 without)
-//   `lengths`  [batch]: keys from there on do not count
+//   `mask`     [batch, heads, rows, keys], dims of 1 broadcast: summands, or truths that let a key
+//   be `offsets`  [batch] or [1]: query i is the key of number i + offset (0 without) `lengths`
+//   [batch]: keys from there on do not count
 // `causal` 1: no key behind the query; `left`, `right` >= 0: none farther away to that side.
-// A query that sees no key gives zeros. Result 1, if there is one: scores [batch, heads, rows, keys];
-// `scores` says which: 0 products, 1 capped, 2 masked, 3 their softmax.
+// A query that sees no key gives zeros. Result 1, if there is one: scores [batch, heads, rows,
+// keys]; `scores` says which: 0 products, 1 capped, 2 masked, 3 their softmax.
 
 namespace {
 
@@ -105,7 +105,8 @@ QueryAttention::QueryAttention(FillBuilder &f, ComputeOp op, ValueRange item)
 Value QueryAttention::score(Value key) {
   Value q = op.getOperand(0), k = op.getOperand(1);
   Value product = f.loop(depth, a.constant(0), [&](Value i, ValueRange state) {
-    return SmallVector<Value>{a.addProduct(state[0], a.read(q, place("q_heads_first", head, row, i)),
+    return SmallVector<Value>{a.addProduct(state[0],
+                                           a.read(q, place("q_heads_first", head, row, i)),
                                            a.read(k, place("kv_heads_first", keyHead, key, i)))};
   })[0];
   Value score = a.mul(product, a.constant(floatParam(op, "scale")));
@@ -156,7 +157,8 @@ void QueryAttention::run() {
           return SmallVector<Value>();
         });
       else
-        f.write(1, intParam(op, "scores") == 2 ? a.least() : a.constant(0), {batch, head, row, key});
+        f.write(1, intParam(op, "scores") == 2 ? a.least() : a.constant(0),
+                {batch, head, row, key});
       return SmallVector<Value>();
     });
   }
@@ -241,11 +243,11 @@ static LogicalResult verifyAttention(ComputeOp op) {
 
 // ---- Rotation ---------------------------------------------------------------------------------
 
-/// Pairs of elements of the last dim of x [batch, rows, heads, depth] turned by angles whose cosines
-/// and sines are operands 1 and 2, [positions, pairs] picked by operand 3 [batch, rows], or without
-/// it [batch, rows, pairs]. The first 2 pairs elements are turned, the others stay. A pair is
-/// elements i and i + pairs, or ("interleaved") 2 i and 2 i + 1. "heads_first": x is
-/// [batch, heads, rows, depth].
+/// Pairs of elements of the last dim of x [batch, rows, heads, depth] turned by angles whose
+/// cosines and sines are operands 1 and 2, [positions, pairs] picked by operand 3 [batch, rows], or
+/// without it [batch, rows, pairs]. The first 2 pairs elements are turned, the others stay. A pair
+/// is elements i and i + pairs, or ("interleaved") 2 i and 2 i + 1. "heads_first": x is [batch,
+/// heads, rows, depth].
 static Value rotate(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value x = op.getOperand(0), cosines = op.getOperand(1);
   Arithmetic a(e, elementOf(x));
@@ -301,12 +303,11 @@ static LogicalResult verifyRotation(ComputeOp op) {
 
 ArrayRef<Operator> graph::attentionOperators() {
   static const Operator table[] = {
-      Operator{"attention", Cost::Fill, nullptr, nullptr,
-               [](FillBuilder &f, ComputeOp op, ValueRange item) {
-                 QueryAttention(f, op, item).run();
-               },
-               [](ComputeOp) { return SmallVector<unsigned>{0, 1, 2}; }, attentionScratch, false,
-               false, verifyAttention},
+      Operator{
+          "attention", Cost::Fill, nullptr, nullptr,
+          [](FillBuilder &f, ComputeOp op, ValueRange item) { QueryAttention(f, op, item).run(); },
+          [](ComputeOp) { return SmallVector<unsigned>{0, 1, 2}; }, attentionScratch, false, false,
+          verifyAttention},
       Operator{"rotate", Cost::Many, nullptr, rotate, nullptr, nullptr, nullptr, false, false,
                verifyRotation},
   };

@@ -42,7 +42,8 @@ static Value gatherElementsElement(ElementBuilder &e, ComputeOp op, unsigned, Va
   int64_t axis = intParam(op, "axis");
   SmallVector<Value> source(indices);
   source[axis] = e.placeIn(e.readIndex(op.getOperand(1), indices), e.extent(data, axis));
-  // Other dims of the indices are no larger than the data's; where that is only said, it is made so.
+  // Other dims of the indices are no larger than the data's; where that is only said, it is made
+  // so.
   for (int64_t dim : intsParam(op, "bounded"))
     source[dim] = e.placeIn(source[dim], e.extent(data, dim));
   return readPlace(e, op, source, unsigned(axis));

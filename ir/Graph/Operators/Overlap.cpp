@@ -1,5 +1,5 @@
-// Windows whose parts overlap in the result, or lie anywhere: transposed convolution, the images that
-// columns were made of, deformed convolution.
+// Windows whose parts overlap in the result, or lie anywhere: transposed convolution, the images
+// that columns were made of, deformed convolution.
 #include "ir/Graph/Operators/Families.h"
 #include "ir/Graph/Operators/Window.h"
 
@@ -15,8 +15,8 @@ static std::pair<Value, Value> stepsTo(ElementBuilder &e, Value at, Value step, 
   return {e.all(exact, inside), quotient};
 }
 
-// conv_transpose(x [N, spatial..., C], w [M, taps * C/groups], [bias [M]]): taps outermost in w as in
-// conv; element o of a spatial dim gathers x[i] through tap k where i * stride + k * dilation =
+// conv_transpose(x [N, spatial..., C], w [M, taps * C/groups], [bias [M]]): taps outermost in w as
+// in conv; element o of a spatial dim gathers x[i] through tap k where i * stride + k * dilation =
 // o + pads_begin.
 static Value convolveTransposed(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value x = op.getOperand(0), w = op.getOperand(1);
@@ -77,8 +77,8 @@ static LogicalResult verifyTransposed(ComputeOp op) {
   return success();
 }
 
-// col2im(x [N, C * taps, positions], image, window): the sums of the columns' elements where they lie
-// in images [N, C, spatial...]; operands 1 and 2 are vectors of the spatial dims, i64.
+// col2im(x [N, C * taps, positions], image, window): the sums of the columns' elements where they
+// lie in images [N, C, spatial...]; operands 1 and 2 are vectors of the spatial dims, i64.
 static Value columnsToImage(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value x = op.getOperand(0), window = op.getOperand(2);
   Arithmetic a(e, elementOf(x));
@@ -99,8 +99,7 @@ static Value columnsToImage(ElementBuilder &e, ComputeOp op, unsigned, ValueRang
     for (unsigned i = 0; i < spatial; ++i) {
       Value at = e.add(indices[i + 2], e.index(intsParam(op, "pads_begin")[i]));
       at = e.sub(at, e.mul(tap[i], e.index(intsParam(op, "dilations")[i])));
-      auto [here, position] =
-          stepsTo(e, at, e.index(intsParam(op, "strides")[i]), positions[i]);
+      auto [here, position] = stepsTo(e, at, e.index(intsParam(op, "strides")[i]), positions[i]);
       inside = inside ? e.all(inside, here) : here;
       row = e.add(e.mul(row, counts[i]), tap[i]);
       column = e.add(e.mul(column, positions[i]), position);
@@ -109,9 +108,7 @@ static Value columnsToImage(ElementBuilder &e, ComputeOp op, unsigned, ValueRang
     inside = e.all(inside, e.all(e.less(row, e.extent(x, 1)), e.less(column, e.extent(x, 2))));
     return e.either(
         inside, a.code,
-        [&] {
-          return SmallVector<Value>{a.add(state[0], e.read(x, {indices[0], row, column}))};
-        },
+        [&] { return SmallVector<Value>{a.add(state[0], e.read(x, {indices[0], row, column}))}; },
         [&] { return SmallVector<Value>{state[0]}; });
   })[0];
 }
@@ -147,50 +144,50 @@ static Value convolveDeformed(ElementBuilder &e, ComputeOp op, unsigned, ValueRa
   Value base = e.mul(arith::DivUIOp::create(e.b, indices[1], outputs), channels);
   Value perPart = arith::DivUIOp::create(e.b, e.extent(x, 1), e.index(parts));
   Value taps = e.mul(rows, columns);
-  Value sum = e.loops({channels, rows, columns}, a.constant(0), [&](ValueRange at,
-                                                                     ValueRange state) {
-    Value channel = e.add(base, at[0]);
-    Value part = arith::DivUIOp::create(e.b, channel, perPart);
-    Value tap = e.add(e.mul(at[1], columns), at[2]);
-    Value number = e.add(e.mul(part, taps), tap);
-    Value low[2], ratio[2];
-    for (unsigned dim = 0; dim < 2; ++dim) {
-      Value start = e.sub(e.mul(indices[dim + 2], e.index(intsParam(op, "strides")[dim])),
-                          e.index(intsParam(op, "pads_begin")[dim]));
-      start = e.add(start, e.mul(at[dim + 1], e.index(intsParam(op, "dilations")[dim])));
-      Value which = e.add(e.mul(number, e.index(2)), e.index(dim));
-      Value moved = a.read(offset, {indices[0], which, indices[2], indices[3]});
-      Value place = a.add(e.fromIndex(start, a.code), moved);
-      // Far outside all is zero: the places there may be anything.
-      Value far = e.constant(a.code, 1e9);
-      place = a.min(a.max(place, e.constant(a.code, -1e9)), far);
-      Value whole = math::FloorOp::create(e.b, place);
-      ratio[dim] = a.sub(place, whole);
-      Value wide = arith::FPToSIOp::create(e.b, e.b.getI64Type(), whole);
-      low[dim] = arith::IndexCastOp::create(e.b, e.b.getIndexType(), wide);
-    }
-    Value element = a.constant(0);
-    for (unsigned corner = 0; corner < 4; ++corner) {
-      Value weight, inside, place[2];
-      for (unsigned dim = 0; dim < 2; ++dim) {
-        bool upper = corner >> dim & 1;
-        place[dim] = upper ? e.add(low[dim], e.index(1)) : low[dim];
-        Value share = upper ? ratio[dim] : a.sub(a.constant(1), ratio[dim]);
-        weight = weight ? a.mul(weight, share) : share;
-        Value extent = e.extent(x, dim + 2);
-        Value here = arith::CmpIOp::create(e.b, arith::CmpIPredicate::ult, place[dim], extent);
-        inside = inside ? e.all(inside, here) : here;
-        place[dim] = e.max(e.min(place[dim], e.sub(extent, e.index(1))), e.index(0));
-      }
-      Value value = e.read(x, {indices[0], channel, place[0], place[1]});
-      element = a.add(element, e.select(inside, a.mul(weight, value), a.constant(0)));
-    }
-    if (int64_t mask = intParam(op, "mask"); mask >= 0)
-      element = a.mul(element, a.read(op.getOperand(unsigned(mask)),
-                                      {indices[0], number, indices[2], indices[3]}));
-    Value weight = a.read(w, {indices[1], at[0], at[1], at[2]});
-    return SmallVector<Value>{a.add(state[0], a.mul(weight, element))};
-  })[0];
+  Value sum =
+      e.loops({channels, rows, columns}, a.constant(0), [&](ValueRange at, ValueRange state) {
+        Value channel = e.add(base, at[0]);
+        Value part = arith::DivUIOp::create(e.b, channel, perPart);
+        Value tap = e.add(e.mul(at[1], columns), at[2]);
+        Value number = e.add(e.mul(part, taps), tap);
+        Value low[2], ratio[2];
+        for (unsigned dim = 0; dim < 2; ++dim) {
+          Value start = e.sub(e.mul(indices[dim + 2], e.index(intsParam(op, "strides")[dim])),
+                              e.index(intsParam(op, "pads_begin")[dim]));
+          start = e.add(start, e.mul(at[dim + 1], e.index(intsParam(op, "dilations")[dim])));
+          Value which = e.add(e.mul(number, e.index(2)), e.index(dim));
+          Value moved = a.read(offset, {indices[0], which, indices[2], indices[3]});
+          Value place = a.add(e.fromIndex(start, a.code), moved);
+          // Far outside all is zero: the places there may be anything.
+          Value far = e.constant(a.code, 1e9);
+          place = a.min(a.max(place, e.constant(a.code, -1e9)), far);
+          Value whole = math::FloorOp::create(e.b, place);
+          ratio[dim] = a.sub(place, whole);
+          Value wide = arith::FPToSIOp::create(e.b, e.b.getI64Type(), whole);
+          low[dim] = arith::IndexCastOp::create(e.b, e.b.getIndexType(), wide);
+        }
+        Value element = a.constant(0);
+        for (unsigned corner = 0; corner < 4; ++corner) {
+          Value weight, inside, place[2];
+          for (unsigned dim = 0; dim < 2; ++dim) {
+            bool upper = corner >> dim & 1;
+            place[dim] = upper ? e.add(low[dim], e.index(1)) : low[dim];
+            Value share = upper ? ratio[dim] : a.sub(a.constant(1), ratio[dim]);
+            weight = weight ? a.mul(weight, share) : share;
+            Value extent = e.extent(x, dim + 2);
+            Value here = arith::CmpIOp::create(e.b, arith::CmpIPredicate::ult, place[dim], extent);
+            inside = inside ? e.all(inside, here) : here;
+            place[dim] = e.max(e.min(place[dim], e.sub(extent, e.index(1))), e.index(0));
+          }
+          Value value = e.read(x, {indices[0], channel, place[0], place[1]});
+          element = a.add(element, e.select(inside, a.mul(weight, value), a.constant(0)));
+        }
+        if (int64_t mask = intParam(op, "mask"); mask >= 0)
+          element = a.mul(element, a.read(op.getOperand(unsigned(mask)),
+                                          {indices[0], number, indices[2], indices[3]}));
+        Value weight = a.read(w, {indices[1], at[0], at[1], at[2]});
+        return SmallVector<Value>{a.add(state[0], a.mul(weight, element))};
+      })[0];
   int64_t bias = intParam(op, "bias");
   return bias < 0 ? sum : a.add(sum, a.read(op.getOperand(unsigned(bias)), indices[1]));
 }
@@ -236,9 +233,7 @@ static LogicalResult verifyFrames(ComputeOp op) {
 
 ArrayRef<Operator> graph::overlapOperators() {
 #define SUM(name, function, verify)                                                                \
-  Operator {                                                                                       \
-    name, Cost::Many, nullptr, function, nullptr, nullptr, nullptr, false, false, verify           \
-  }
+  Operator { name, Cost::Many, nullptr, function, nullptr, nullptr, nullptr, false, false, verify }
   static const Operator table[] = {
       SUM("conv_transpose", convolveTransposed, verifyTransposed),
       SUM("col2im", columnsToImage, verifyColumnsToImage),

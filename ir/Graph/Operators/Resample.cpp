@@ -1,8 +1,9 @@
 // Images at other places than their elements' own: resizing, sampling by a grid, regions.
 //
-// Resizing works along one dim at a time, which for the kinds of interpolation there are is the same
-// as along all at once. All that follows from the place in the result alone is computed outside of
-// the loop over channels by LLVM, since channels come last and nothing here branches on them.
+// Resizing works along one dim at a time, which for the kinds of interpolation there are is the
+// same as along all at once. All that follows from the place in the result alone is computed
+// outside of the loop over channels by LLVM, since channels come last and nothing here branches on
+// them.
 #include "ir/Graph/Operators/Arithmetic.h"
 #include "ir/Graph/Operators/Families.h"
 
@@ -38,8 +39,8 @@ public:
   Value cubicWeight(Value distance, double a) const {
     Value d = abs(distance);
     Value near = add(mul(mul(sub(mul(d, constant(a + 2)), constant(a + 3)), d), d), constant(1));
-    Value far = mul(sub(mul(add(mul(sub(d, constant(5)), d), constant(8)), d), constant(4)),
-                    constant(a));
+    Value far =
+        mul(sub(mul(add(mul(sub(d, constant(5)), d), constant(8)), d), constant(4)), constant(a));
     return e.select(less(constant(1), d), e.select(less(d, constant(2)), far, constant(0)), near);
   }
 };
@@ -55,12 +56,10 @@ static Value clampIndex(ElementBuilder &e, Value place, Value extent) {
 
 // ---- Resizing ---------------------------------------------------------------------------------
 
-/// Where element `o` of the result lies in the operand: (o + c0) * c1 / c2 + c3, with c the elements
-/// of operand 1 (f64).
+/// Where element `o` of the result lies in the operand: (o + c0) * c1 / c2 + c3, with c the
+/// elements of operand 1 (f64).
 static Value originalPlace(const Places &p, ComputeOp op, Value o) {
-  auto coefficient = [&](int64_t i) {
-    return p.e.read(op.getOperand(1), p.e.index(i));
-  };
+  auto coefficient = [&](int64_t i) { return p.e.read(op.getOperand(1), p.e.index(i)); };
   Value moved = p.mul(p.add(p.fromIndex(o), coefficient(0)), coefficient(1));
   return p.add(p.div(moved, coefficient(2)), coefficient(3));
 }
@@ -118,8 +117,8 @@ static Value resize(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indice
     Value distance = p.sub(p.fromIndex(tap), ratio);
     if (antialias)
       distance = p.mul(distance, scale);
-    Value weight = cubic ? p.cubicWeight(distance, floatParam(op, "cubic_a"))
-                         : p.linearWeight(distance);
+    Value weight =
+        cubic ? p.cubicWeight(distance, floatParam(op, "cubic_a")) : p.linearWeight(distance);
     Value at = e.add(base, tap);
     if (exclude)
       weight = e.select(inRange(e, at, extent), weight, p.constant(0));
@@ -165,8 +164,7 @@ static LogicalResult verifyResize(ComputeOp op) {
   if (tensorOf(op.getResult(0)).getRank() != x.getRank())
     return op.emitOpError() << "has a result of its operand's rank";
   if (op.getKind() == "resize_nearest")
-    return verifyText(op, "rounding",
-                      {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"});
+    return verifyText(op, "rounding", {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"});
   if (!isa<FloatType>(x.getElementType()))
     return op.emitOpError() << "interpolates floats, found " << x;
   if (failed(verifyText(op, "mode", {"linear", "cubic"})) ||
@@ -294,8 +292,8 @@ static Value roiAlign(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indi
     sizes[dim] = p.div(size, p.fromIndex(e.extent(op.getResult(0), dim + 1)));
     counts[dim] = ratio > 0 ? e.index(ratio) : e.max(p.toIndex(p.ceil(sizes[dim])), e.index(0));
   }
-  Value batch = clampIndex(e, e.toIndex(e.read(batches, region), elementOf(batches)),
-                           e.extent(x, 0));
+  Value batch =
+      clampIndex(e, e.toIndex(e.read(batches, region), elementOf(batches)), e.extent(x, 0));
   Value init = largest ? a.least() : a.constant(0);
   Value sum = e.loops(counts, init, [&](ValueRange number, ValueRange state) {
     Value low[2], high[2], weight[2], inside;
@@ -303,11 +301,11 @@ static Value roiAlign(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indi
       Value extent = e.extent(x, dim + 1), size = p.fromIndex(extent);
       Value share = p.div(p.mul(p.add(p.fromIndex(number[dim]), p.constant(0.5)), sizes[dim]),
                           p.fromIndex(counts[dim]));
-      Value place = p.add(p.add(starts[dim], p.mul(p.fromIndex(indices[dim + 1]), sizes[dim])),
-                          share);
-      Value here = e.all(arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGE, place,
-                                               p.constant(-1)),
-                         arith::CmpFOp::create(e.b, arith::CmpFPredicate::OLE, place, size));
+      Value place =
+          p.add(p.add(starts[dim], p.mul(p.fromIndex(indices[dim + 1]), sizes[dim])), share);
+      Value here =
+          e.all(arith::CmpFOp::create(e.b, arith::CmpFPredicate::OGE, place, p.constant(-1)),
+                arith::CmpFOp::create(e.b, arith::CmpFPredicate::OLE, place, size));
       inside = inside ? e.all(inside, here) : here;
       place = p.clamp(place, p.constant(0), p.sub(size, p.constant(1)));
       Value whole = p.floor(place);
@@ -341,8 +339,8 @@ static LogicalResult verifyRegions(ComputeOp op, unsigned operands, int64_t colu
   RankedTensorType x = tensorOf(op.getOperand(0)), rois = tensorOf(op.getOperand(1));
   if (x.getRank() != 4 || rois.getRank() != 2 || rois.getDimSize(1) != columns ||
       tensorOf(op.getResult(0)).getRank() != 4 || !isa<FloatType>(x.getElementType()))
-    return op.emitOpError() << "takes [N, H, W, C] and regions of " << columns
-                            << " numbers, found " << x << " and " << rois;
+    return op.emitOpError() << "takes [N, H, W, C] and regions of " << columns << " numbers, found "
+                            << x << " and " << rois;
   return verifyFloat(op, "spatial_scale");
 }
 static LogicalResult verifyRoiAlign(ComputeOp op) {
@@ -378,8 +376,8 @@ static Value maxRoiPool(ElementBuilder &e, ComputeOp op, unsigned, ValueRange in
     counts.push_back(e.max(e.sub(last, first), e.index(0)));
   }
   Value most = e.loops(counts, a.least(), [&](ValueRange inner, ValueRange state) {
-    Value element = e.read(x, {batch, e.add(firsts[0], inner[0]), e.add(firsts[1], inner[1]),
-                               indices[3]});
+    Value element =
+        e.read(x, {batch, e.add(firsts[0], inner[0]), e.add(firsts[1], inner[1]), indices[3]});
     return SmallVector<Value>{a.max(state[0], element)};
   })[0];
   Value empty = e.equal(e.mul(counts[0], counts[1]), e.index(0));
@@ -389,9 +387,7 @@ static LogicalResult verifyMaxRoiPool(ComputeOp op) { return verifyRegions(op, 2
 
 ArrayRef<Operator> graph::resampleOperators() {
 #define SAMPLED(name, function, verify)                                                            \
-  Operator {                                                                                       \
-    name, Cost::Many, nullptr, function, nullptr, nullptr, nullptr, false, false, verify           \
-  }
+  Operator { name, Cost::Many, nullptr, function, nullptr, nullptr, nullptr, false, false, verify }
   static const Operator table[] = {
       Operator{"resize_nearest", Cost::Index, nullptr, resizeNearest, nullptr, nullptr, nullptr,
                false, true, verifyResize},

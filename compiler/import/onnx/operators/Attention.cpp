@@ -86,8 +86,8 @@ Array kiln::rotate(ArrayBuilder &a, const Array &x, const Array &cosines, const 
                              {"heads_first", a.attr(int64_t(headsFirst))}}));
 }
 
-/// Inputs: Q, K, V, mask, past keys and values, numbers of keys that are no padding. Outputs: Y, all
-/// keys and values, scores.
+/// Inputs: Q, K, V, mask, past keys and values, numbers of keys that are no padding. Outputs: Y,
+/// all keys and values, scores.
 static void importAttention(NodeImport &n) {
   if (!n.input(0) || !n.input(1) || !n.input(2))
     return;

@@ -15,7 +15,8 @@ static const OnnxGraph *graphOf(NodeImport &n, StringRef name) {
 
 // ---- If -----------------------------------------------------------------------------------------
 
-/// Sizes that the branches of an If have in common: the same ones, or a computed dim that each sets.
+/// Sizes that the branches of an If have in common: the same ones, or a computed dim that each
+/// sets.
 static std::optional<Shape> joinShapes(NodeImport &n, const Array &left, const Array &right,
                                        size_t result, SmallVector<AffineExpr> (&sizes)[2],
                                        SmallVector<AffineExpr> &computed) {
@@ -34,8 +35,8 @@ static std::optional<Shape> joinShapes(NodeImport &n, const Array &left, const A
     }
     auto [low, high] = a.boundsOf(x);
     auto [least, most] = a.boundsOf(y);
-    shape.push_back(a.declareComputedDim(n.node.name + "_size", std::min(low, least),
-                                         std::max(high, most)));
+    shape.push_back(
+        a.declareComputedDim(n.node.name + "_size", std::min(low, least), std::max(high, most)));
     computed.push_back(shape.back());
     sizes[0].push_back(x);
     sizes[1].push_back(y);
@@ -74,8 +75,9 @@ static void importIf(NodeImport &n) {
   if (a.failed())
     return;
   if (results[0].size() != results[1].size() || values[0].size() != values[1].size())
-    return n.fail("the branches give lists of different lengths, or one an empty optional; that can "
-                  "only be where the condition is known");
+    return n.fail(
+        "the branches give lists of different lengths, or one an empty optional; that can "
+        "only be where the condition is known");
   SmallVector<AffineExpr> sizes[2], computed;
   SmallVector<Shape> shapes;
   for (auto [i, left, right] : llvm::enumerate(values[0], values[1])) {
@@ -223,8 +225,8 @@ std::optional<Arrays> Scan::run(ArrayRef<Array> inputs) {
   auto round = [&](const Array &number, ArrayRef<Array> values) -> std::optional<LoopRound> {
     Arrays given(values);
     for (size_t i = 0; i < scanned; ++i)
-      given.push_back(pick(a, sequences[i], axes[i],
-                           inputDirections[i] ? a.sub(last, number) : number));
+      given.push_back(
+          pick(a, sequences[i], axes[i], inputDirections[i] ? a.sub(last, number) : number));
     std::optional<Arrays> outputs = importSubGraph(n, graph, given);
     if (!outputs)
       return std::nullopt;
@@ -290,8 +292,8 @@ static void importScan(NodeImport &n) {
     n.results = *results;
 }
 
-/// The first version: everything has a batch dim in front, and sequences of the batch are scanned one
-/// after the other.
+/// The first version: everything has a batch dim in front, and sequences of the batch are scanned
+/// one after the other.
 static void importBatchedScan(NodeImport &n) {
   ArrayBuilder &a = n.a;
   if (n.has(0))

@@ -1,8 +1,8 @@
 // Convolution in its forms, and images rearranged.
 //
-// The graph's images are channels last, and a kernel is a matrix with a row for each output channel:
-// its taps one behind the other, each with its input channels. Kernels that are constant become such
-// a matrix here; others are rearranged while the model runs.
+// The graph's images are channels last, and a kernel is a matrix with a row for each output
+// channel: its taps one behind the other, each with its input channels. Kernels that are constant
+// become such a matrix here; others are rearranged while the model runs.
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
@@ -38,7 +38,8 @@ static std::optional<SmallVector<int64_t>> extentsOf(NodeImport &n, const Array 
   for (int64_t dim = 2; dim < kernel.rank(); ++dim)
     extents.push_back(kernel.extent(dim));
   SmallVector<int64_t> told = n.integers("kernel_shape", extents);
-  if (kernel.rank() < 3 || told != extents || llvm::any_of(extents, [](int64_t v) { return v < 1; })) {
+  if (kernel.rank() < 3 || told != extents ||
+      llvm::any_of(extents, [](int64_t v) { return v < 1; })) {
     n.fail("the kernel's shape is not fixed, or not kernel_shape");
     return std::nullopt;
   }
@@ -345,12 +346,12 @@ static void importCol2Im(NodeImport &n) {
   if (int64_t(pads.size()) != 2 * spatial || int64_t(strides.size()) != spatial ||
       int64_t(dilations.size()) != spatial)
     return n.fail("pads, strides or dilations do not have the window's dims");
-  n.results.push_back(a.compute(
-      "col2im", {x, n.inputs[1], n.inputs[2]}, x.element, *shape,
-      a.params({{"strides", a.attr(ArrayRef<int64_t>(strides))},
-                {"dilations", a.attr(ArrayRef<int64_t>(dilations))},
-                {"pads_begin", a.attr(ArrayRef<int64_t>(pads).take_front(spatial))},
-                {"pads_end", a.attr(ArrayRef<int64_t>(pads).drop_front(spatial))}})));
+  n.results.push_back(
+      a.compute("col2im", {x, n.inputs[1], n.inputs[2]}, x.element, *shape,
+                a.params({{"strides", a.attr(ArrayRef<int64_t>(strides))},
+                          {"dilations", a.attr(ArrayRef<int64_t>(dilations))},
+                          {"pads_begin", a.attr(ArrayRef<int64_t>(pads).take_front(spatial))},
+                          {"pads_end", a.attr(ArrayRef<int64_t>(pads).drop_front(spatial))}})));
 }
 
 static void importDepthToSpace(NodeImport &n) {
@@ -367,9 +368,9 @@ static void importDepthToSpace(NodeImport &n) {
                           : Shape{x.shape[0], depth, b, b, x.shape[2], x.shape[3]};
   SmallVector<int64_t> perm =
       rowsFirst ? SmallVector<int64_t>{0, 3, 4, 1, 5, 2} : SmallVector<int64_t>{0, 1, 4, 2, 5, 3};
-  n.results.push_back(
-      a.reshape(a.transpose(a.reshape(x, split), perm),
-                {x.shape[0], depth, a.simplify(x.shape[2] * block), a.simplify(x.shape[3] * block)}));
+  n.results.push_back(a.reshape(
+      a.transpose(a.reshape(x, split), perm),
+      {x.shape[0], depth, a.simplify(x.shape[2] * block), a.simplify(x.shape[3] * block)}));
 }
 
 static void importSpaceToDepth(NodeImport &n) {

@@ -1,13 +1,13 @@
-// Gather, scatter and what is made of them. What follows from shapes (Shape, then Gather) is looked up
-// at once.
+// Gather, scatter and what is made of them. What follows from shapes (Shape, then Gather) is looked
+// up at once.
 #include "compiler/import/onnx/NodeImport.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace kiln;
 
-/// Params of a lookup along dims of `data`: a note where a call may give one of them no elements. False
-/// where one certainly has none although the result has elements.
+/// Params of a lookup along dims of `data`: a note where a call may give one of them no elements.
+/// False where one certainly has none although the result has elements.
 static bool lookUpParams(NodeImport &n, const Array &data, ArrayRef<int64_t> dims,
                          ArrayRef<AffineExpr> result, SmallVector<ArrayBuilder::Param> &params) {
   for (int64_t dim : dims) {
@@ -88,8 +88,7 @@ static void importGather(NodeImport &n) {
   }
   SmallVector<ArrayBuilder::Param> params{{"axis", a.attr(*axis)}};
   if (lookUpParams(n, data, *axis, shape, params))
-    n.results.push_back(
-        a.compute("gather", {data, places}, data.element, shape, a.params(params)));
+    n.results.push_back(a.compute("gather", {data, places}, data.element, shape, a.params(params)));
 }
 
 static void importGatherElements(NodeImport &n) {
@@ -118,8 +117,8 @@ static void importGatherElements(NodeImport &n) {
         a.compute("gather_elements", {data, places}, data.element, places.shape, a.params(params)));
 }
 
-/// Makes the last dim of indices, which tells how many there are for each place, a fixed one: where it
-/// is not, `otherwise` follows from the ranks of other arrays.
+/// Makes the last dim of indices, which tells how many there are for each place, a fixed one: where
+/// it is not, `otherwise` follows from the ranks of other arrays.
 static int64_t fixDepth(NodeImport &n, Array &places, int64_t otherwise) {
   if (places.rank() == 0)
     return -1;
@@ -141,10 +140,9 @@ static void importGatherNd(NodeImport &n) {
     return;
   int64_t batch = n.integer("batch_dims", 0);
   const OnnxValue *declared = n.declared(0);
-  int64_t depth = fixDepth(n, places,
-                           declared ? places.rank() - 1 + data.rank() - batch -
-                                          int64_t(declared->shape.size())
-                                    : -1);
+  int64_t depth = fixDepth(
+      n, places,
+      declared ? places.rank() - 1 + data.rank() - batch - int64_t(declared->shape.size()) : -1);
   if (batch < 0 || batch >= places.rank() || depth < 1 || batch + depth > data.rank())
     return n.fail(llvm::formatv("{0} indices each and {1} batch dims for data of {2} dims", depth,
                                 batch, data.rank()));
@@ -191,9 +189,9 @@ static void importScatterElements(NodeImport &n) {
     if (dim != *axis && a.boundsOf(a.simplify(places.shape[dim] - data.shape[dim])).first > 0)
       return n.fail(llvm::formatv("dim {0} of the indices is larger than the data's", dim));
   }
-  n.results.push_back(a.compute("scatter_elements", {data, places, updates}, data.element,
-                                data.shape,
-                                a.params({{"axis", a.attr(*axis)}, {"reduction", a.attr(*reduction)}})));
+  n.results.push_back(
+      a.compute("scatter_elements", {data, places, updates}, data.element, data.shape,
+                a.params({{"axis", a.attr(*axis)}, {"reduction", a.attr(*reduction)}})));
 }
 
 static void importScatterNd(NodeImport &n) {
@@ -211,8 +209,8 @@ static void importScatterNd(NodeImport &n) {
   Shape wanted(ArrayRef(places.shape).drop_back());
   llvm::append_range(wanted, ArrayRef(data.shape).drop_front(depth));
   if (wanted.size() != updates.shape.size())
-    return n.fail(llvm::formatv("updates of {0} dims where {1} are expected", updates.rank(),
-                                wanted.size()));
+    return n.fail(
+        llvm::formatv("updates of {0} dims where {1} are expected", updates.rank(), wanted.size()));
   for (auto [dim, size] : llvm::enumerate(wanted))
     if (!a.sameOrRequired(updates.shape[dim], size, "the shape of the updates"))
       return n.fail(llvm::formatv("dim {0} of the updates does not fit", dim));
@@ -320,7 +318,8 @@ static void importOneHot(NodeImport &n) {
   Array isHot = a.map("equal", {index, numbersAlong(a, extent, *axis, int64_t(shape.size()))},
                       a.b.getI1Type());
   auto value = [&](int64_t i) { return a.reshape(a.slice(values, i, a.number(1)), {}); };
-  n.results.push_back(a.broadcast(a.map("where", {isHot, value(1), value(0)}, values.element), shape));
+  n.results.push_back(
+      a.broadcast(a.map("where", {isHot, value(1), value(0)}, values.element), shape));
 }
 
 /// Columns less rows, of the last two dims.
@@ -336,13 +335,12 @@ static void importTrilu(NodeImport &n) {
   if (x.rank() < 2)
     return n.fail("a matrix is expected");
   ArrayBuilder &a = n.a;
-  Array k = n.has(1) ? a.cast(n.scalarInput(1), a.b.getI64Type())
-                     : a.integer(a.number(0));
+  Array k = n.has(1) ? a.cast(n.scalarInput(1), a.b.getI64Type()) : a.integer(a.number(0));
   if (!k)
     return;
   bool upper = n.integer("upper", 1) != 0;
-  Array keep = a.map(upper ? "greater_equal" : "less_equal", {diagonals(a, x.shape), k},
-                     a.b.getI1Type());
+  Array keep =
+      a.map(upper ? "greater_equal" : "less_equal", {diagonals(a, x.shape), k}, a.b.getI1Type());
   Array zero = a.scalar(x.element, 0);
   n.results.push_back(a.map("where", {keep, x, zero}, x.element));
 }
@@ -394,7 +392,8 @@ static void importRange(NodeImport &n) {
       length = a.number(0);
   }
   if (length) {
-    int64_t fixed = isa<AffineConstantExpr>(length) ? cast<AffineConstantExpr>(length).getValue() : -1;
+    int64_t fixed =
+        isa<AffineConstantExpr>(length) ? cast<AffineConstantExpr>(length).getValue() : -1;
     if (from && step && isa<IntegerType>(element) && fixed >= 0 && fixed <= 4096) {
       SmallVector<AffineExpr> values;
       for (int64_t i = 0; i < fixed; ++i)
@@ -413,8 +412,8 @@ static void importRange(NodeImport &n) {
       return;
     length = shape->front();
   }
-  n.results.push_back(a.compute("iota", {start, delta}, element,
-                                length, a.params({{"axis", a.attr(0)}})));
+  n.results.push_back(
+      a.compute("iota", {start, delta}, element, length, a.params({{"axis", a.attr(0)}})));
 }
 
 /// Tokens that are integers; see the record count_ngrams.

@@ -1,6 +1,7 @@
-// Loops over a node's graph. Where the number of rounds is known and small they are unrolled: lists may
-// grow then and shapes may change freely. Others become a graph.loop. A carried value whose size
-// changes from round to round gets a computed dim: each round ends with giving the dim its next value.
+// Loops over a node's graph. Where the number of rounds is known and small they are unrolled: lists
+// may grow then and shapes may change freely. Others become a graph.loop. A carried value whose
+// size changes from round to round gets a computed dim: each round ends with giving the dim its
+// next value.
 #include "compiler/import/onnx/operators/Loops.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -15,8 +16,8 @@ static constexpr int64_t kMostRounds = 4096;
 
 /// An output with the sizes that its graph declares, where they do not follow from what is known.
 static Array asDeclared(ArrayBuilder &a, const OnnxValue &declared, const Array &output) {
-  if (declared.kind != OnnxValue::Tensor || !declared.hasShape || output.isList || output.contents ||
-      int64_t(declared.shape.size()) != output.rank())
+  if (declared.kind != OnnxValue::Tensor || !declared.hasShape || output.isList ||
+      output.contents || int64_t(declared.shape.size()) != output.rank())
     return output;
   Shape shape = output.shape;
   for (auto [size, dim] : llvm::zip(shape, declared.shape)) {
@@ -302,7 +303,9 @@ bool Loop::makeBody(Block &body) {
     return false;
   round = *made;
   for (auto [i, row] : llvm::enumerate(round.rows)) {
-    if (row.isList || llvm::any_of(row.shape, [&](AffineExpr size) { return a.dependsOnComputed(size, dimsBefore); })) {
+    if (row.isList || llvm::any_of(row.shape, [&](AffineExpr size) {
+          return a.dependsOnComputed(size, dimsBefore);
+        })) {
       fail(llvm::formatv("what a loop collects as result {0} changes its size from round to round",
                          i));
       return true;
@@ -323,8 +326,7 @@ bool Loop::makeBody(Block &body) {
         if (auto *found = llvm::find(changing, size); found != changing.end())
           sizes[found - changing.begin()] = value.shape[dim];
     for (AffineExpr dim : changing)
-      staged.push_back(
-          a.declareComputedDim(n.node.name + "_next", 0, a.boundsOf(dim).second));
+      staged.push_back(a.declareComputedDim(n.node.name + "_next", 0, a.boundsOf(dim).second));
     a.setDims(staged, a.integers(sizes));
     auto rename = [&](ArrayRef<AffineExpr> to) {
       for (auto [value, shape] : llvm::zip(next, shapes)) {

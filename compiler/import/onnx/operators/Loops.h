@@ -32,8 +32,8 @@ struct LoopRound {
   Arrays rows; // what this round adds to each of the collected results
 };
 /// Translates a round: its number (i64) and the carried values.
-using MakeRound =
-    llvm::function_ref<std::optional<LoopRound>(const Array &number, llvm::ArrayRef<Array> carried)>;
+using MakeRound = llvm::function_ref<std::optional<LoopRound>(const Array &number,
+                                                              llvm::ArrayRef<Array> carried)>;
 
 struct LoopPlan {
   Array trips;     // rounds at most (i64, scalar), or empty

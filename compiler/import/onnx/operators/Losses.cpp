@@ -1,5 +1,5 @@
-// Losses: the class that a label names is found by comparing it with the classes' numbers, so that a
-// label out of range adds nothing.
+// Losses: the class that a label names is found by comparing it with the classes' numbers, so that
+// a label out of range adds nothing.
 #include "compiler/import/onnx/operators/Families.h"
 
 using namespace mlir;

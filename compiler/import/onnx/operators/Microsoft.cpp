@@ -39,8 +39,8 @@ static void addBias(ArrayBuilder &a, const Array &bias, Attend &x) {
   AffineExpr keys = x.key.shape[x.keyHeadsFirst ? 2 : 1];
   Array summand = fittedMask(a, withFourDims(a, bias), keys);
   if (x.mask)
-    summand = a.map("where", {x.mask, summand, a.scalar(summand.element, -INFINITY)},
-                    summand.element);
+    summand =
+        a.map("where", {x.mask, summand, a.scalar(summand.element, -INFINITY)}, summand.element);
   x.mask = summand;
 }
 
@@ -118,7 +118,8 @@ static void importMicrosoftAttention(NodeImport &n) {
     n.results.push_back(present);
 }
 
-/// query, key, value, bias of all three, mask of keys, summands of the scores, past keys and values.
+/// query, key, value, bias of all three, mask of keys, summands of the scores, past keys and
+/// values.
 static void importMultiHeadAttention(NodeImport &n) {
   if (!n.input(0))
     return;
@@ -193,9 +194,9 @@ static void importMultiHeadAttention(NodeImport &n) {
   n.results.push_back(x.value);
 }
 
-/// query (or all of q, k, v), key, value, past keys and values, last key of each sequence, number of
-/// keys, cosines, sines, positions, summands of the scores. The cache is what came before, as long
-/// as its dim says.
+/// query (or all of q, k, v), key, value, past keys and values, last key of each sequence, number
+/// of keys, cosines, sines, positions, summands of the scores. The cache is what came before, as
+/// long as its dim says.
 static void importGroupQueryAttention(NodeImport &n) {
   if (!n.input(0) || !n.input(5))
     return;
@@ -216,7 +217,8 @@ static void importGroupQueryAttention(NodeImport &n) {
     int64_t depth = width / all;
     x.query = splitHeads(n, columns(a, query, 0, heads * depth), heads);
     x.key = splitHeads(n, columns(a, query, heads * depth, keyHeads * depth), keyHeads);
-    x.value = splitHeads(n, columns(a, query, (heads + keyHeads) * depth, keyHeads * depth), keyHeads);
+    x.value =
+        splitHeads(n, columns(a, query, (heads + keyHeads) * depth, keyHeads * depth), keyHeads);
   }
   if (a.failed())
     return;
@@ -310,8 +312,8 @@ static void addSkipNorm(NodeImport &n, bool simplified) {
     operands.push_back(n.inputs[3]);
   if (a.failed())
     return;
-  n.results.push_back(normalize(a, simplified ? "rms_norm" : "layer_norm", operands,
-                                sum.rank() - 1, n.real("epsilon", 1e-12)));
+  n.results.push_back(normalize(a, simplified ? "rms_norm" : "layer_norm", operands, sum.rank() - 1,
+                                n.real("epsilon", 1e-12)));
   n.results.append({Array(), Array(), sum});
 }
 
@@ -321,8 +323,8 @@ static void importSimplifiedLayerNormalization(NodeImport &n) {
   if (n.wants(1))
     return n.fail("the deviation is not supported as an output");
   if (auto axis = n.axis(n.integer("axis", -1), n.inputs[0].rank()))
-    n.results.push_back(normalize(n.a, "rms_norm", {n.inputs[0], n.inputs[1]}, *axis,
-                                  n.real("epsilon", 1e-5)));
+    n.results.push_back(
+        normalize(n.a, "rms_norm", {n.inputs[0], n.inputs[1]}, *axis, n.real("epsilon", 1e-5)));
 }
 
 /// Rows of a table by the numbers in `ids` [batch, rows].
@@ -353,8 +355,8 @@ static void importEmbedLayerNormalization(NodeImport &n) {
     sum = a.add(sum, lookUp(a, n.inputs[4], n.inputs[1]));
   if (a.failed())
     return;
-  n.results.push_back(normalize(a, "layer_norm", {sum, n.inputs[5], n.inputs[6]}, 2,
-                                n.real("epsilon", 1e-12)));
+  n.results.push_back(
+      normalize(a, "layer_norm", {sum, n.inputs[5], n.inputs[6]}, 2, n.real("epsilon", 1e-12)));
   // Keys that count of each sequence.
   Type i32 = a.b.getI32Type();
   if (n.has(7))
@@ -427,16 +429,16 @@ static void importMatMulNBits(NodeImport &n) {
       int64_t number = k / block;
       double zero = double(1u << (bits - 1));
       if (zeros)
-        zero = packedZeros ? codeAt(*zeros, row * zeroBytes, number)
-                           : (*zeros)[row * blocks + number];
+        zero =
+            packedZeros ? codeAt(*zeros, row * zeroBytes, number) : (*zeros)[row * blocks + number];
       double code = codeAt(*codes, (row * blocks + number) * blockBytes, k % block);
       float value = float((code - zero) * (*scales)[row * blocks + number]);
       std::memcpy(bytes.data() + size_t(row * depth + k) * sizeof(float), &value, sizeof(float));
     }
   const Array &x = n.inputs[0];
   std::string name = n.inputs[1].constant ? n.inputs[1].constant->name : n.node.name;
-  Array weight = a.transpose(a.fromBytes(a.b.getF32Type(), {rows, depth}, std::move(bytes), name),
-                             {1, 0});
+  Array weight =
+      a.transpose(a.fromBytes(a.b.getF32Type(), {rows, depth}, std::move(bytes), name), {1, 0});
   Array product = a.cast(a.matmul(a.cast(x, a.b.getF32Type()), weight), x.element);
   if (n.has(5))
     product = a.add(product, n.inputs[5]);
@@ -485,8 +487,9 @@ static void importFusedConv(NodeImport &n) {
   else if (activation == "LeakyRelu")
     y = a.map("leaky_relu", y, {}, a.params({{"alpha", a.attr(param(0, 0.01))}}));
   else if (activation == "Clip")
-    y = a.map("clamp", y, {},
-              a.params({{"low", a.attr(param(0, -INFINITY))}, {"high", a.attr(param(1, INFINITY))}}));
+    y = a.map(
+        "clamp", y, {},
+        a.params({{"low", a.attr(param(0, -INFINITY))}, {"high", a.attr(param(1, INFINITY))}}));
   else if (activation == "HardSigmoid")
     y = a.map("hard_sigmoid", y, {},
               a.params({{"alpha", a.attr(param(0, 0.2))}, {"beta", a.attr(param(1, 0.5))}}));

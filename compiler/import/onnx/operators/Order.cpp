@@ -7,8 +7,8 @@
 using namespace mlir;
 using namespace kiln;
 
-/// Dim `dim` of output `output`, of which `count` (a vector of one i64) tells the size: as the graph
-/// declares it, or a computed dim with at most `most` elements (which the caller may narrow).
+/// Dim `dim` of output `output`, of which `count` (a vector of one i64) tells the size: as the
+/// graph declares it, or a computed dim with at most `most` elements (which the caller may narrow).
 static AffineExpr countedSize(NodeImport &n, size_t output, size_t dim, const Array &count,
                               int64_t least, int64_t most) {
   ArrayBuilder &a = n.a;
@@ -62,9 +62,9 @@ static void importTopK(NodeImport &n) {
                                 a.boundsOf(x.shape[*axis]).second));
   Shape shape = x.shape;
   shape[*axis] = wanted;
-  n.results = a.compute(
-      "top_k", x, {x.element, a.b.getI64Type()}, {shape, shape},
-      a.params({{"axis", a.attr(*axis)}, {"largest", a.attr(n.integer("largest", 1))}}));
+  n.results =
+      a.compute("top_k", x, {x.element, a.b.getI64Type()}, {shape, shape},
+                a.params({{"axis", a.attr(*axis)}, {"largest", a.attr(n.integer("largest", 1))}}));
 }
 
 static void importUnique(NodeImport &n) {
@@ -85,19 +85,19 @@ static void importUnique(NodeImport &n) {
   }
   AffineExpr count = data.shape[axis];
   ArrayRef<AffineExpr> shape(data.shape);
-  Array slices = a.reshape(data, {a.product(shape.take_front(axis)), count,
-                                  a.product(shape.drop_front(axis + 1))});
-  SmallVector<Array> groups =
-      a.compute("group_slices", slices, {i64, i64, i64, i64}, {{count}, {count}, {count}, {a.number(1)}},
-                a.params({{"sorted", a.attr(n.integer("sorted", 1))}}));
+  Array slices = a.reshape(
+      data, {a.product(shape.take_front(axis)), count, a.product(shape.drop_front(axis + 1))});
+  SmallVector<Array> groups = a.compute("group_slices", slices, {i64, i64, i64, i64},
+                                        {{count}, {count}, {count}, {a.number(1)}},
+                                        a.params({{"sorted", a.attr(n.integer("sorted", 1))}}));
   auto [least, most] = a.boundsOf(count);
   AffineExpr found = countedSize(n, 0, size_t(axis), groups[3], std::min<int64_t>(least, 1), most);
   Array firsts = a.slice(groups[1], {0}, found), sizes = a.slice(groups[2], {0}, found);
   Shape result = data.shape;
   result[axis] = found;
-  n.results = {a.compute("gather", {data, firsts}, x.element, result,
-                         a.params({{"axis", a.attr(axis)}})),
-               firsts, groups[0], sizes};
+  n.results = {
+      a.compute("gather", {data, firsts}, x.element, result, a.params({{"axis", a.attr(axis)}})),
+      firsts, groups[0], sizes};
 }
 
 // ---- Places -------------------------------------------------------------------------------------
@@ -110,8 +110,7 @@ static Array placesOf(NodeImport &n, const Array &x, size_t output, size_t dim) 
   Array flat = a.reshape(x, a.product(x.shape));
   Array isSome = a.map("cast", flat, a.b.getI1Type());
   Array count = a.reduce("sum", a.cast(isSome, i64), {0}, true);
-  AffineExpr size =
-      countedSize(n, output, dim, count, 0, a.boundsOf(a.product(x.shape)).second);
+  AffineExpr size = countedSize(n, output, dim, count, 0, a.boundsOf(a.product(x.shape)).second);
   return a.compute("nonzero", x, i64, {a.number(x.rank()), size});
 }
 
@@ -236,8 +235,7 @@ static void importDet(NodeImport &n) {
   if (x.rank() < 2 || !x.isFloat() ||
       !n.a.sameOrRequired(x.shape[x.rank() - 1], x.shape[x.rank() - 2], "a determinant's matrix"))
     return n.fail("square matrices of floats are expected");
-  n.results.push_back(
-      n.a.compute("determinant", x, x.element, ArrayRef(x.shape).drop_back(2)));
+  n.results.push_back(n.a.compute("determinant", x, x.element, ArrayRef(x.shape).drop_back(2)));
 }
 
 // ---- Random numbers -----------------------------------------------------------------------------
@@ -252,9 +250,9 @@ static int64_t seedOf(NodeImport &n) {
 static Array uniform(NodeImport &n, Type element, ArrayRef<AffineExpr> shape, double low,
                      double high) {
   ArrayBuilder &a = n.a;
-  return a.compute("random", {}, element, shape,
-                   a.params({{"seed", a.attr(seedOf(n))}, {"low", a.attr(low)},
-                             {"high", a.attr(high)}}));
+  return a.compute(
+      "random", {}, element, shape,
+      a.params({{"seed", a.attr(seedOf(n))}, {"low", a.attr(low)}, {"high", a.attr(high)}}));
 }
 
 /// The type that `dtype` names, or else `otherwise`; fails where numbers of it cannot be made.
@@ -305,8 +303,8 @@ static void importBernoulli(NodeImport &n) {
   n.results.push_back(a.cast(isOne, element));
 }
 
-/// Classes by their logarithmic weights [batch, classes]: the number of classes whose weights add up
-/// to less than a random part of all.
+/// Classes by their logarithmic weights [batch, classes]: the number of classes whose weights add
+/// up to less than a random part of all.
 static void importMultinomial(NodeImport &n) {
   const Array &x = n.input(0);
   if (!x)

@@ -23,8 +23,7 @@ static void importMaxPool(NodeImport &n) {
   }
   DictionaryAttr params =
       window->params(a, {{"column", a.attr(int64_t(n.integer("storage_order", 0) != 0))}});
-  for (const Array &result :
-       a.compute("max_pool", channelsLast(a, x), elements, shapes, params))
+  for (const Array &result : a.compute("max_pool", channelsLast(a, x), elements, shapes, params))
     n.results.push_back(channelsFirst(a, result));
 }
 
@@ -58,7 +57,8 @@ static void importLpPool(NodeImport &n) {
     addPool(n, "lp_pool", {"p", n.a.attr(*p)});
 }
 
-/// A reduction of all spatial dims, channels last so that an image in that layout need not be moved.
+/// A reduction of all spatial dims, channels last so that an image in that layout need not be
+/// moved.
 static Array reduceSpatial(NodeImport &n, StringRef kind, const Array &x) {
   ArrayBuilder &a = n.a;
   SmallVector<int64_t> axes;
@@ -92,7 +92,8 @@ static void importGlobalLpPool(NodeImport &n) {
   n.results.push_back(a.map("pow", {sum, a.scalar(x.element, 1.0 / double(*p))}, x.element));
 }
 
-/// The places are numbers in the image that pooling was made of; a larger output has zeros behind it.
+/// The places are numbers in the image that pooling was made of; a larger output has zeros behind
+/// it.
 static void importMaxUnpool(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
@@ -146,8 +147,8 @@ static void importRoiAlign(NodeImport &n) {
     return n.fail("takes [N, C, H, W] and regions of 4 numbers");
   ArrayBuilder &a = n.a;
   // Before opset 16 coordinates were those of elements' corners.
-  std::string mode = n.text("coordinate_transformation_mode",
-                            n.version < 16 ? "output_half_pixel" : "half_pixel");
+  std::string mode =
+      n.text("coordinate_transformation_mode", n.version < 16 ? "output_half_pixel" : "half_pixel");
   Shape shape{rois.shape[0], a.number(n.integer("output_height", 1)),
               a.number(n.integer("output_width", 1)), x.shape[1]};
   n.results.push_back(channelsFirst(

@@ -75,8 +75,8 @@ static void importMatMulInteger(NodeImport &n) {
 
 namespace {
 
-/// An equation: labels of each operand's dims and of the result's. Letters stand for themselves, dims
-/// of an ellipsis have labels from kEllipsis on, the last dim the first.
+/// An equation: labels of each operand's dims and of the result's. Letters stand for themselves,
+/// dims of an ellipsis have labels from kEllipsis on, the last dim the first.
 struct Equation {
   static constexpr int kEllipsis = 256;
   SmallVector<SmallVector<int>> operands;
@@ -205,7 +205,8 @@ static Array permuted(ArrayBuilder &a, const Array &x, ArrayRef<int> from, Array
   return a.transpose(x, perm);
 }
 
-/// Two operands as a batch of matrix products; without labels to sum over, as a product of elements.
+/// Two operands as a batch of matrix products; without labels to sum over, as a product of
+/// elements.
 Array EinsumImport::asProduct() {
   ArrayRef<int> left = equation.operands[0], right = equation.operands[1];
   SmallVector<int> batch, rows, columns, summed;
@@ -278,15 +279,14 @@ void EinsumImport::run() {
       AffineExpr size = sizeOf(label), own = operands[i].shape[dim];
       bool single = operands[i].extent(dim) == 1;
       if (!single && !a.sameOrRequired(own, size, "a label of an equation"))
-        return n.fail(llvm::formatv("dim {0} of operand {1} differs from others of its label", dim,
-                                    i));
+        return n.fail(
+            llvm::formatv("dim {0} of operand {1} differs from others of its label", dim, i));
       simple = simple && a.same(own, size) && llvm::count(equation.operands[i], label) == 1;
     }
   if (simple)
     sumAlone();
   if (simple && operands.size() == 1)
-    return n.results.push_back(
-        permuted(a, operands[0], equation.operands[0], equation.result));
+    return n.results.push_back(permuted(a, operands[0], equation.operands[0], equation.result));
   n.results.push_back(simple && operands.size() == 2 ? asProduct() : asSum());
 }
 

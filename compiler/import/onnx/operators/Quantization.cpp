@@ -42,6 +42,12 @@ Array kiln::spreadParameter(NodeImport &n, const Array &parameter, const Array &
   return a.slice(repeated, SmallVector<int64_t>(x.rank(), 0), merged);
 }
 
+/// The element of a constant that has only one.
+static std::optional<double> numberOf(ArrayBuilder &a, const Array &array) {
+  auto values = array ? a.valuesOf(array) : std::nullopt;
+  return values && values->size() == 1 ? std::optional(values->front()) : std::nullopt;
+}
+
 Array kiln::quantize(ArrayBuilder &a, const Array &x, const Array &scale, const Array &zero,
                      Type element, bool saturate) {
   Type f32 = a.b.getF32Type();
@@ -59,12 +65,69 @@ Array kiln::quantize(ArrayBuilder &a, const Array &x, const Array &scale, const 
   double low = isUnsigned ? 0 : -double(int64_t(1) << (bits - 1));
   double high = double((int64_t(1) << (isUnsigned ? bits : bits - 1)) - 1);
   y = a.map("clamp", y, {}, a.params({{"low", a.attr(low)}, {"high", a.attr(high)}}));
-  return a.cast(y, element);
+  Array codes = a.cast(y, element);
+  std::optional<double> step = numberOf(a, scale), origin = zero ? numberOf(a, zero) : 0.0;
+  if (codes.value && step && origin && x.element == f32 && bits == 8)
+    a.roundings[codes.value] = {x, *step, *origin, low, high};
+  return codes;
+}
+
+/// A constant's elements as numbers, where their scales and zeros are constants too; empty
+/// otherwise.
+static Array dequantizeConstant(ArrayBuilder &a, const Array &x, const Array &scale,
+                                const Array &zero, Type element) {
+  if (!element.isF32() || x.count() < 0 || x.value)
+    return {};
+  auto codes = a.valuesOf(x), scales = a.valuesOf(scale);
+  auto zeros = zero ? a.valuesOf(zero) : std::vector<double>{0};
+  if (!codes || !scales || !zeros)
+    return {};
+  // The axis along which a parameter has elements: what is inside it, and how many there are.
+  auto placeIn = [&](const Array &parameter, const std::vector<double> &values, int64_t flat) {
+    if (values.size() == 1)
+      return values[0];
+    int64_t inner = 1, dim = x.rank() - 1;
+    while (parameter.extent(dim) == 1)
+      inner *= x.extent(dim--);
+    return values[flat / inner % int64_t(values.size())];
+  };
+  auto isAlongOne = [&](const Array &parameter) {
+    return parameter.rank() == 0 ||
+           (parameter.rank() == x.rank() &&
+            llvm::count_if(llvm::seq<int64_t>(0, x.rank()),
+                           [&](int64_t dim) { return parameter.extent(dim) != 1; }) <= 1);
+  };
+  if (!isAlongOne(scale) || (zero && !isAlongOne(zero)))
+    return {};
+  std::vector<uint8_t> bytes(codes->size() * 4);
+  for (size_t i = 0; i < codes->size(); ++i) {
+    float code = float((*codes)[i]), origin = zero ? float(placeIn(zero, *zeros, i)) : 0.0f;
+    float value = (code - origin) * float(placeIn(scale, *scales, i));
+    std::memcpy(bytes.data() + i * 4, &value, 4);
+  }
+  SmallVector<int64_t> shape;
+  for (int64_t dim = 0; dim < x.rank(); ++dim)
+    shape.push_back(x.extent(dim));
+  return a.fromBytes(element, shape, std::move(bytes),
+                     x.constant ? x.constant->name : "dequantized");
 }
 
 Array kiln::dequantize(ArrayBuilder &a, const Array &x, const Array &scale, const Array &zero,
                        Type element) {
   Type f32 = a.b.getF32Type();
+  if (Array folded = dequantizeConstant(a, x, scale, zero, element))
+    return folded;
+  // What was rounded with the same scale only loses what rounding takes.
+  if (auto rounding = a.roundings.find(x.value); x.value && rounding != a.roundings.end()) {
+    ArrayBuilder::Rounding from = rounding->second;
+    std::optional<double> step = numberOf(a, scale), origin = zero ? numberOf(a, zero) : 0.0;
+    if (element == f32 && step == from.scale && origin == from.zero)
+      return a.map("fake_quantize", from.from, f32,
+                   a.params({{"scale", a.attr(from.scale)},
+                             {"zero", a.attr(from.zero)},
+                             {"low", a.attr(from.low)},
+                             {"high", a.attr(from.high)}}));
+  }
   Array y = a.cast(x, f32);
   if (zero)
     y = a.sub(y, a.cast(zero, f32));
@@ -77,7 +140,8 @@ static void importQuantizeLinear(NodeImport &n) {
   ArrayBuilder &a = n.a;
   const Array &x = n.inputs[0];
   int64_t axis = n.integer("axis", 1), block = n.integer("block_size", 0);
-  Type element = n.has(2) ? n.inputs[2].element : Type(IntegerType::get(a.b.getContext(), 8, IntegerType::Unsigned));
+  Type element = n.has(2) ? n.inputs[2].element
+                          : Type(IntegerType::get(a.b.getContext(), 8, IntegerType::Unsigned));
   if (int64_t told = n.integer("output_dtype", 0))
     element = elementTypeOf(OnnxType(told), a.b.getContext());
   if (!element)
@@ -155,7 +219,8 @@ static void importQLinearMatMul(NodeImport &n) {
   Array left = centred(a, in[0], ofMatrix(a, in[2], true));
   Array right = centred(a, in[3], ofMatrix(a, in[5], false));
   Array sum = a.cast(a.matmul(left, right), f32);
-  Array scale = a.mul(a.cast(ofMatrix(a, in[1], true), f32), a.cast(ofMatrix(a, in[4], false), f32));
+  Array scale =
+      a.mul(a.cast(ofMatrix(a, in[1], true), f32), a.cast(ofMatrix(a, in[4], false), f32));
   Array by = a.div(a.cast(ofMatrix(a, in[6], true), f32), scale);
   n.results.push_back(quantize(a, sum, by, ofMatrix(a, in[7], true), in[7].element));
 }
@@ -227,8 +292,7 @@ static void addQuantizedMap(NodeImport &n, llvm::function_ref<Array(const Array 
   ArrayBuilder &a = n.a;
   auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
   Array x = dequantize(a, n.inputs[0], n.inputs[1], optional(2), a.b.getF32Type());
-  n.results.push_back(
-      quantize(a, function(x), n.inputs[3], optional(4), n.inputs[0].element));
+  n.results.push_back(quantize(a, function(x), n.inputs[3], optional(4), n.inputs[0].element));
 }
 
 static void importQLinearSigmoid(NodeImport &n) {
@@ -236,8 +300,7 @@ static void importQLinearSigmoid(NodeImport &n) {
 }
 static void importQLinearLeakyRelu(NodeImport &n) {
   addQuantizedMap(n, [&](const Array &x) {
-    return n.a.map("leaky_relu", x, {},
-                   n.a.params({{"alpha", n.a.attr(n.real("alpha", 0.01))}}));
+    return n.a.map("leaky_relu", x, {}, n.a.params({{"alpha", n.a.attr(n.real("alpha", 0.01))}}));
   });
 }
 static void importQLinearGlobalAveragePool(NodeImport &n) {

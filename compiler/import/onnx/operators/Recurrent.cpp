@@ -39,11 +39,10 @@ public:
 
 private:
   bool readShapes();
-  /// The activations of all directions; alphas and betas are taken by those that have them, in order.
+  /// The activations of all directions; alphas and betas are taken by those that have them, in
+  /// order.
   bool readActivations();
-  Array part(const Array &x, int64_t first, AffineExpr count) {
-    return a.slice(x, first, count);
-  }
+  Array part(const Array &x, int64_t first, AffineExpr count) { return a.slice(x, first, count); }
   /// Element `direction` of dim 0.
   Array ofDirection(const Array &x, int64_t direction) {
     SmallVector<int64_t> starts(x.rank(), 0);
@@ -78,8 +77,8 @@ bool RecurrentImport::readShapes() {
   std::string direction = n.text("direction", "forward");
   directions = direction == "bidirectional" ? 2 : 1;
   hidden = n.integer("hidden_size", recurrent.rank() == 3 ? recurrent.extent(2) : -1);
-  bool fits = x.rank() == 3 && weight.rank() == 3 && hidden > 0 && hidden < 1 << 24 && x.isFloat() &&
-              weight.element == x.element && recurrent.element == x.element;
+  bool fits = x.rank() == 3 && weight.rank() == 3 && hidden > 0 && hidden < 1 << 24 &&
+              x.isFloat() && weight.element == x.element && recurrent.element == x.element;
   // The shapes of the others follow from the input's and from the attributes.
   auto check = [&](size_t input, ArrayRef<AffineExpr> shape) {
     if (!n.has(input) || !fits)
@@ -137,7 +136,8 @@ bool RecurrentImport::readActivations() {
   for (size_t i = 0; i < count; ++i) {
     std::string name = given.empty() ? kind.activations[i % kind.activations.size()].str()
                                      : StringRef(given[i]).lower();
-    auto *found = llvm::find_if(activations, [&](const Activation &one) { return one.name == name; });
+    auto *found =
+        llvm::find_if(activations, [&](const Activation &one) { return one.name == name; });
     if (found == std::end(activations)) {
       n.fail("activation '" + name + "' is unknown");
       return false;

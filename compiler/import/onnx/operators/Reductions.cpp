@@ -22,8 +22,8 @@ static void addReduction(NodeImport &n, StringRef kind) {
     if (!shape)
       return n.fail("axes that are computed need an output of declared shape");
     if (int64_t(shape->size()) > x.rank())
-      return n.fail(llvm::formatv("the output has {0} dims, the input {1}", shape->size(),
-                                  x.rank()));
+      return n.fail(
+          llvm::formatv("the output has {0} dims, the input {1}", shape->size(), x.rank()));
     return n.results.push_back(n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element,
                                            *shape,
                                            n.a.params({{"keep_dims", n.a.attr(int64_t(keep))}})));
@@ -134,12 +134,11 @@ static void importLayerNormalization(NodeImport &n) {
   if (n.has(2))
     operands.push_back(n.inputs[2]);
   unsigned results = n.wants(2) ? 3 : n.wants(1) ? 2 : 1;
-  Type statistic =
-      elementTypeOf(OnnxType(n.integer("stash_type", 1)), n.a.b.getContext());
+  Type statistic = elementTypeOf(OnnxType(n.integer("stash_type", 1)), n.a.b.getContext());
   if (!statistic || !isa<FloatType>(statistic))
     return n.fail("stash_type is no float type");
-  n.results = normalize(n.a, "layer_norm", operands, *axis, n.real("epsilon", 1e-5), results,
-                        statistic);
+  n.results =
+      normalize(n.a, "layer_norm", operands, *axis, n.real("epsilon", 1e-5), results, statistic);
 }
 
 static void importRmsNormalization(NodeImport &n) {

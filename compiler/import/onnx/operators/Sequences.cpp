@@ -23,7 +23,8 @@ static const Array *listInput(NodeImport &n, size_t i) {
   return nullptr;
 }
 
-/// A place in a list of `count`, negative ones counted from the end; `otherwise` where it is not given.
+/// A place in a list of `count`, negative ones counted from the end; `otherwise` where it is not
+/// given.
 static std::optional<int64_t> placeOf(NodeImport &n, size_t input, int64_t count, int64_t last,
                                       int64_t otherwise) {
   if (!n.has(input))
@@ -114,8 +115,8 @@ static void importConcatFromSequence(NodeImport &n) {
 }
 
 /// A part of x along an axis.
-static Array partOf(ArrayBuilder &a, const Array &x, int64_t axis, AffineExpr start, AffineExpr size,
-                    bool keeps) {
+static Array partOf(ArrayBuilder &a, const Array &x, int64_t axis, AffineExpr start,
+                    AffineExpr size, bool keeps) {
   SmallVector<AffineExpr> starts(x.rank(), a.number(0));
   starts[axis] = start;
   Shape shape = x.shape;
@@ -136,7 +137,8 @@ static void splitByComputed(NodeImport &n, const Array &x, int64_t axis, const A
   list.isList = true;
   for (int64_t i = 0; i < given.extent(0); ++i) {
     Array size = a.slice(sizes, i, a.number(1));
-    AffineExpr dim = a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
+    AffineExpr dim =
+        a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
     a.setDims(dim, size);
     Shape shape = x.shape;
     shape[axis] = dim;
@@ -193,7 +195,8 @@ static void importSplitToSequence(NodeImport &n) {
   n.results.push_back(list);
 }
 
-/// The body for each item of the first sequence; other inputs are sequences as long, or the same for all.
+/// The body for each item of the first sequence; other inputs are sequences as long, or the same
+/// for all.
 static void importMap(NodeImport &n) {
   const OnnxAttribute *body = n.attribute("body");
   const Array *list = listInput(n, 0);

@@ -55,8 +55,8 @@ static Array computedMatrix(ArrayBuilder &a, const Fourier &f) {
     return a.compute("iota", {}, i64, grid, a.params({{"axis", a.attr(axis)}}));
   };
   Array count = a.integer(f.length);
-  Array turn = a.map("mod", {a.mul(iota(0), iota(2)), count}, {},
-                     a.params({{"fmod", a.attr(int64_t(0))}}));
+  Array turn =
+      a.map("mod", {a.mul(iota(0), iota(2)), count}, {}, a.params({{"fmod", a.attr(int64_t(0))}}));
   Array size = a.cast(count, type);
   Array angle = a.div(a.mul(a.cast(turn, type), a.scalar(type, 2 * M_PI)), size);
   Array real = a.unary("cos", angle), imaginary = a.unary("sin", angle);
@@ -78,8 +78,8 @@ static Array transform(ArrayBuilder &a, const Array &x, const Fourier &f) {
   auto frequencies = dyn_cast<AffineConstantExpr>(f.frequencies);
   bool fixed = length && frequencies && length.getValue() <= kMostFixedLength &&
                (f.element.isF32() || f.element.isF64());
-  Array matrix = fixed ? fixedMatrix(a, f, length.getValue(), frequencies.getValue())
-                       : computedMatrix(a, f);
+  Array matrix =
+      fixed ? fixedMatrix(a, f, length.getValue(), frequencies.getValue()) : computedMatrix(a, f);
   Shape flat(ArrayRef(x.shape).drop_back(2)), shape = flat;
   flat.push_back(a.simplify(f.length * f.parts));
   shape.push_back(f.frequencies);
@@ -216,8 +216,8 @@ static void importStft(NodeImport &n) {
     return n.fail("the number of frames is not known");
   if (declared && !isa<AffineConstantExpr>(frequencies))
     frequencies = (*declared)[2];
-  Array framed = a.compute("frames", {x, n.inputs[1]}, x.element,
-                           {x.shape[0], frames, length, x.shape[2]});
+  Array framed =
+      a.compute("frames", {x, n.inputs[1]}, x.element, {x.shape[0], frames, length, x.shape[2]});
   if (n.has(2))
     framed = a.mul(framed, a.reshape(a.cast(n.inputs[2], x.element), {length, a.number(1)}));
   n.results.push_back(transform(a, framed, {length, frequencies, parts, false, x.element}));
@@ -225,7 +225,8 @@ static void importStft(NodeImport &n) {
 
 // ---- Windows ----------------------------------------------------------------------------------
 
-/// first - second cos(2 pi i / n) + third cos(4 pi i / n), with n the size, or (not periodic) one less.
+/// first - second cos(2 pi i / n) + third cos(4 pi i / n), with n the size, or (not periodic) one
+/// less.
 static void addWindow(NodeImport &n, double first, double second, double third) {
   const Array &given = n.input(0);
   if (!given)
@@ -297,10 +298,10 @@ static void importMelWeightMatrix(NodeImport &n) {
   AffineExpr corners = a.simplify(mels + 2);
   Array step = a.div(a.sub(high, low), a.cast(a.integer(corners), f32));
   Array mel = a.add(a.mul(iota(corners, 0), step), low);
-  Array hertz = a.mul(a.sub(a.unary("exp", a.mul(mel, constant(M_LN10 / 2595))), constant(1)),
-                      constant(700));
-  Array place = a.unary("floor", a.div(a.mul(hertz, a.cast(a.add(length, one), f32)),
-                                       scalar(2, f32)));
+  Array hertz =
+      a.mul(a.sub(a.unary("exp", a.mul(mel, constant(M_LN10 / 2595))), constant(1)), constant(700));
+  Array place =
+      a.unary("floor", a.div(a.mul(hertz, a.cast(a.add(length, one), f32)), scalar(2, f32)));
   auto corner = [&](int64_t first) {
     return a.reshape(a.slice(place, first, mels), {a.number(1), mels});
   };
@@ -330,8 +331,7 @@ ArrayRef<OnnxOperator> kiln::onnxSignals() {
       {"", "DFT", 17, importDft},
       {"", "STFT", 17, importStft},
       {"", "HannWindow", 17, [](NodeImport &n) { addWindow(n, 0.5, 0.5, 0); }},
-      {"", "HammingWindow", 17,
-       [](NodeImport &n) { addWindow(n, 25.0 / 46, 21.0 / 46, 0); }},
+      {"", "HammingWindow", 17, [](NodeImport &n) { addWindow(n, 25.0 / 46, 21.0 / 46, 0); }},
       {"", "BlackmanWindow", 17, [](NodeImport &n) { addWindow(n, 0.42, 0.5, 0.08); }},
       {"", "MelWeightMatrix", 17, importMelWeightMatrix},
   };
