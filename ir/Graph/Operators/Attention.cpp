@@ -309,6 +309,7 @@ ArrayRef<Operator> graph::attentionOperators() {
                false, verifyAttention},
       Operator{"rotate", Cost::Many, nullptr, rotate, nullptr, nullptr, nullptr, false, false,
                verifyRotation},
+      linearAttentionOperator(),
   };
   return table;
 }
