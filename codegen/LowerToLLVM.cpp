@@ -5,6 +5,7 @@
 //   structured control      to branches
 //   everything              to the LLVM dialect
 #include "codegen/LowerToLLVM.h"
+#include "codegen/DoubleMath.h"
 #include "codegen/LowerTiles.h"
 #include "codegen/Target.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
@@ -41,6 +42,7 @@ struct ExpandMathPass : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     populateMathPolynomialApproximationPatterns(patterns);
+    populateDoubleMathPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -310,6 +310,7 @@ ArrayRef<Operator> graph::attentionOperators() {
           verifyAttention},
       Operator{"rotate", Cost::Many, nullptr, rotate, nullptr, nullptr, nullptr, false, false,
                verifyRotation},
+      linearAttentionOperator(),
   };
   return table;
 }

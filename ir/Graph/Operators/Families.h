@@ -10,6 +10,7 @@ llvm::ArrayRef<Operator> poolOperators();     // pooling
 llvm::ArrayRef<Operator> resampleOperators(); // resizing, sampling, regions
 llvm::ArrayRef<Operator> overlapOperators();  // transposed and deformed convolution
 llvm::ArrayRef<Operator> attentionOperators();
+const Operator &linearAttentionOperator(); // of attentionOperators
 
 } // namespace kiln::graph
 

@@ -165,8 +165,61 @@ static void importRotaryEmbedding(NodeImport &n) {
   n.results.push_back(flat ? joinHeads(a, x) : x);
 }
 
+/// Inputs: Q, K, V [batch, rows, heads * depth], state, decay, beta. Outputs: Y and the state.
+static void importLinearAttention(NodeImport &n) {
+  if (!n.input(0) || !n.input(1) || !n.input(2))
+    return;
+  ArrayBuilder &a = n.a;
+  int64_t heads = n.integer("q_num_heads", 0), keyHeads = n.integer("kv_num_heads", 0);
+  if (heads < 1 || keyHeads < 1 || heads % keyHeads)
+    return n.fail(llvm::formatv("{0} heads on {1} key heads", heads, keyHeads));
+  SmallVector<Array> operands{splitHeads(n, n.inputs[0], heads),
+                              splitHeads(n, n.inputs[1], keyHeads),
+                              splitHeads(n, n.inputs[2], keyHeads)};
+  if (a.failed())
+    return;
+  Shape state{operands[0].shape[0], a.number(keyHeads), operands[1].shape[3],
+              operands[2].shape[3]};
+  auto optional = [&](const Array &operand) -> Attribute {
+    if (!operand)
+      return a.attr(int64_t(-1));
+    operands.push_back(operand);
+    return a.attr(int64_t(operands.size() - 1));
+  };
+  std::string rule = n.text("update_rule", "gated_delta");
+  bool gated = rule == "gated" || rule == "gated_delta";
+  bool delta = rule == "delta" || rule == "gated_delta";
+  if ((!gated && rule != "linear" && !delta) || gated != n.has(4) || delta != n.has(5))
+    return n.fail("update_rule " + rule + " does not fit the inputs");
+  Array decay, beta;
+  if (gated)
+    decay = splitHeads(n, n.inputs[4], keyHeads);
+  if (delta && n.inputs[5].rank() == 3)
+    beta = a.reshape(n.inputs[5], {n.inputs[5].shape[0], n.inputs[5].shape[1],
+                                   n.inputs[5].shape[2], a.number(1)});
+  if (a.failed())
+    return;
+  Attribute past = optional(n.has(3) ? n.inputs[3] : Array());
+  Attribute decayed = optional(decay), shared = optional(beta);
+  double scale = n.real("scale", 0);
+  if (scale == 0)
+    scale = 1 / std::sqrt(double(std::max<int64_t>(operands[0].extent(3), 1)));
+  Shape result = operands[0].shape;
+  result[3] = state[3];
+  Type stateType = n.has(3) ? n.inputs[3].element : operands[0].element;
+  SmallVector<Array> results =
+      a.compute("linear_attention", operands, {stateType, operands[0].element}, {state, result},
+                a.params({{"state", past},
+                          {"decay", decayed},
+                          {"beta", shared},
+                          {"scale", a.attr(scale)}}));
+  n.results.push_back(joinHeads(a, results[1]));
+  n.results.push_back(results[0]);
+}
+
 ArrayRef<OnnxOperator> kiln::onnxAttention() {
   static const OnnxOperator table[] = {
+      {"", "LinearAttention", 1, importLinearAttention},
       {"", "Attention", 23, importAttention},
       {"", "RotaryEmbedding", 23, importRotaryEmbedding},
   };

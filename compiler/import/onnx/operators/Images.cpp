@@ -310,6 +310,39 @@ static void importDeformConv(NodeImport &n) {
                                                    {"bias", a.attr(bias)}})));
 }
 
+/// A convolution of each channel [N, C, length] with the last elements before it: those of the state,
+/// or zeros. Outputs: the result, and the elements before what will come next.
+static void importCausalConv(NodeImport &n) {
+  if (!n.input(0) || !n.input(1))
+    return;
+  ArrayBuilder &a = n.a;
+  const Array &x = n.inputs[0], &kernel = n.inputs[1];
+  if (x.rank() != 3 || kernel.rank() != 3 || x.extent(1) < 1 || kernel.extent(1) != 1 ||
+      kernel.extent(0) != x.extent(1) || kernel.extent(2) < 1)
+    return n.fail("takes [N, C, length] and a kernel [C, 1, taps]");
+  int64_t before = kernel.extent(2) - 1;
+  Shape padded{x.shape[0], x.shape[1], a.number(before)};
+  Array state = n.has(3) ? n.inputs[3] : a.broadcast(a.scalar(x.element, 0), padded);
+  Array all = before ? a.concat({state, x}, 2) : x;
+  ImageWindow window;
+  window.kernel = {before + 1};
+  window.strides = window.dilations = {1};
+  window.padsBegin = window.padsEnd = {0};
+  window.positions = {x.shape[2]};
+  SmallVector<Array> operands{channelsLast(a, all), kernelMatrix(a, kernel)};
+  if (n.has(2))
+    operands.push_back(n.inputs[2]);
+  Array y = a.compute("conv", operands, x.element, window.resultShape(x, x.shape[1]),
+                      window.params(a, {{"groups", a.attr(x.extent(1))}}));
+  std::string activation = n.text("activation", "none");
+  if (activation == "silu" || activation == "swish")
+    y = a.map("silu", y, {}, a.params({{"alpha", a.attr(1.0)}}));
+  else if (activation != "none")
+    return n.fail("activation " + activation + " is not known");
+  n.results.push_back(channelsFirst(a, y));
+  n.results.push_back(a.sliceAt(all, {a.number(0), a.number(0), x.shape[2]}, padded));
+}
+
 // ---- Rearranging ------------------------------------------------------------------------------
 
 /// The image's and the window's sizes may be known only while the model runs.
@@ -395,6 +428,7 @@ ArrayRef<OnnxOperator> kiln::onnxImages() {
       {"", "ConvInteger", 10, importConvInteger},
       {"", "ConvTranspose", 1, importConvTranspose},
       {"", "DeformConv", 19, importDeformConv},
+      {"", "CausalConvWithState", 1, importCausalConv},
       {"", "Col2Im", 18, importCol2Im},
       {"", "DepthToSpace", 1, importDepthToSpace},
       {"", "SpaceToDepth", 1, importSpaceToDepth},
