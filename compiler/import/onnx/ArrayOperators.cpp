@@ -491,6 +491,45 @@ Array ArrayBuilder::sliceAt(const Array &x, const Array &starts, ArrayRef<Affine
   return compute("slice", {x, starts, integers(numbers(ones))}, x.element, sizes);
 }
 
+/// Constants of the model one behind the other (gates of a recurrent operator in another order); nothing
+/// where some are none, or they are too large to be copied.
+static std::optional<ConstantTensor> joinConstants(const OnnxModel &model, ArrayRef<Array> parts,
+                                                   int64_t axis, int64_t count) {
+  unsigned bits = parts[0].element.getIntOrFloatBitWidth();
+  if (count < 0 || count > int64_t(1) << 24 || bits < 8)
+    return std::nullopt;
+  auto made = std::make_shared<OnnxTensor>();
+  std::vector<std::vector<uint8_t>> bytes;
+  for (const Array &part : parts) {
+    if (!part.constant || part.value || part.constant->type != parts[0].constant->type)
+      return std::nullopt;
+    auto own = readBytes(*part.constant, &model);
+    if (!own) {
+      llvm::consumeError(own.takeError());
+      return std::nullopt;
+    }
+    bytes.push_back(std::move(*own));
+  }
+  int64_t outer = 1, inner = bits / 8, extent = 0;
+  for (int64_t dim = 0; dim < parts[0].rank(); ++dim)
+    if (dim != axis)
+      (dim < axis ? outer : inner) *= parts[0].extent(dim);
+  for (int64_t i = 0; i < outer; ++i)
+    for (auto [part, own] : llvm::zip(parts, bytes)) {
+      int64_t run = part.extent(axis) * inner;
+      made->bytes.insert(made->bytes.end(), own.begin() + i * run, own.begin() + (i + 1) * run);
+    }
+  for (const Array &part : parts)
+    extent += part.extent(axis);
+  made->name = parts[0].constant->name;
+  made->type = parts[0].constant->type;
+  made->dims = parts[0].constant->dims;
+  made->dims[axis] = extent;
+  made->elements = count;
+  made->sizeBytes = made->bytes.size();
+  return made;
+}
+
 Array ArrayBuilder::concat(ArrayRef<Array> parts, int64_t axis) {
   for (const Array &part : parts)
     if (!part.element)
@@ -540,6 +579,10 @@ Array ArrayBuilder::concat(ArrayRef<Array> parts, int64_t axis) {
       result.contents = std::make_shared<Contents>(std::move(contents));
       return result;
     }
+  }
+  if (std::optional<ConstantTensor> joined = joinConstants(model, parts, axis, count)) {
+    result.constant = *joined;
+    return result;
   }
   return compute("concat", parts, result.element, shape, params({{"axis", attr(axis)}}));
 }

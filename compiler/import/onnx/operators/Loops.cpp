@@ -24,12 +24,18 @@ static Array asDeclared(ArrayBuilder &a, const OnnxValue &declared, const Array 
     auto [low, high] = a.boundsOf(size);
     if (dim.extent < 0 || isa<AffineConstantExpr>(size) || dim.extent < low || dim.extent > high)
       continue;
-    // What is computed is taken as declared: it lies in memory that has room for it.
+    // What is computed is taken as declared; elements that are not there would be 0.
     if (a.dependsOnComputed(size, 0) ||
         a.sameOrRequired(size, a.number(dim.extent), "a dim of an output of a node's graph"))
       size = a.number(dim.extent);
   }
-  return shape == output.shape ? output : renamed(a, output, shape);
+  if (shape == output.shape)
+    return output;
+  SmallVector<int64_t> before(shape.size(), 0);
+  return a.compute("pad", {output, a.scalar(output.element, 0)}, output.element, shape,
+                   a.params({{"before", a.attr(before)},
+                             {"mode", a.attr("constant")},
+                             {"pads_given", a.attr(0)}}));
 }
 
 std::optional<Arrays> kiln::importSubGraph(NodeImport &n, const OnnxGraph &graph,

@@ -92,6 +92,8 @@ static void importUnique(NodeImport &n) {
                                         a.params({{"sorted", a.attr(n.integer("sorted", 1))}}));
   auto [least, most] = a.boundsOf(count);
   AffineExpr found = countedSize(n, 0, size_t(axis), groups[3], std::min<int64_t>(least, 1), most);
+  if (a.boundsOf(found).second > most)
+    return n.fail("more distinct slices are declared than there can be");
   Array firsts = a.slice(groups[1], {0}, found), sizes = a.slice(groups[2], {0}, found);
   Shape result = data.shape;
   result[axis] = found;

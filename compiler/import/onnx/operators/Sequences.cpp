@@ -136,17 +136,16 @@ static void splitByComputed(NodeImport &n, const Array &x, int64_t axis, const A
   Array list;
   list.isList = true;
   for (int64_t i = 0; i < given.extent(0); ++i) {
-    Array size = a.slice(sizes, i, a.number(1));
-    AffineExpr dim =
-        a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
+    // No part ends outside, whatever the sizes are.
+    Array left = a.sub(a.integers(x.shape[axis]), start);
+    Array size = a.map("min", {a.slice(sizes, i, a.number(1)), left}, i64);
+    size = a.map("max", {size, a.integers(a.number(0))}, i64);
+    AffineExpr dim = a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
     a.setDims(dim, size);
     Shape shape = x.shape;
     shape[axis] = dim;
-    // A part begins inside, whatever the sizes are.
-    Array last = a.integers(a.simplify(x.shape[axis] - dim));
-    Array inside = a.map("max", {a.map("min", {start, last}, i64), a.integers(a.number(0))}, i64);
     SmallVector<Array> starts(x.rank(), a.integers(a.number(0)));
-    starts[axis] = inside;
+    starts[axis] = start;
     list.items.push_back(a.sliceAt(x, a.concat(starts, 0), shape));
     start = a.add(start, size);
   }
