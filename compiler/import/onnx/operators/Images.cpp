@@ -200,11 +200,18 @@ static void importConv(NodeImport &n) {
     matrix.constant = nullptr;
   }
   SmallVector<Array> operands{channelsLast(a, x), matrix};
-  if (bias)
+  // A bias that is the same for all channels is a number: mostly none at all.
+  std::optional<double> same;
+  if (auto values = bias ? a.valuesOf(bias) : std::nullopt; values && !values->empty())
+    if (llvm::all_equal(*values))
+      same = values->front();
+  if (bias && !same)
     operands.push_back(bias);
-  n.results.push_back(channelsFirst(
-      a, a.compute("conv", operands, x.element, window->resultShape(x, kernel.shape[0]),
-                   window->params(a, {{"groups", a.attr(*groups)}}))));
+  Array y = a.compute("conv", operands, x.element, window->resultShape(x, kernel.shape[0]),
+                      window->params(a, {{"groups", a.attr(*groups)}}));
+  if (same && *same != 0)
+    y = a.add(y, a.scalar(y.element, *same));
+  n.results.push_back(channelsFirst(a, y));
 }
 
 /// Integers less their zero points, as i32; padding is what the zero point stands for.
