@@ -1,6 +1,6 @@
-// exp takes whole powers of two away and sums a series of what is left, below ln(2)/2; log takes the
-// exponent away and sums the series of artanh for a mantissa between sqrt(1/2) and sqrt(2). Kernels
-// of f64 are few and need not be fast.
+// exp takes whole powers of two away and sums a series of what is left, below ln(2)/2; log takes
+// the exponent away and sums the series of artanh for a mantissa between sqrt(1/2) and sqrt(2).
+// Kernels of f64 are few and need not be fast.
 #include "codegen/DoubleMath.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -103,8 +103,8 @@ struct ExpandLog : OpRewritePattern<math::LogOp> {
     // Adding what lies between 1 and sqrt(1/2) moves the cut between exponents to sqrt(1/2).
     constexpr int64_t one = 0x3ff0000000000000, root = 0x3fe6a09e667f3bcd;
     Value moved = arith::AddIOp::create(d.b, d.asBits(normal), d.integer(one - root));
-    Value exponent = arith::SubIOp::create(
-        d.b, arith::ShRSIOp::create(d.b, moved, d.integer(52)), d.integer(1023));
+    Value exponent = arith::SubIOp::create(d.b, arith::ShRSIOp::create(d.b, moved, d.integer(52)),
+                                           d.integer(1023));
     Value fraction = arith::AndIOp::create(d.b, moved, d.integer((int64_t(1) << 52) - 1));
     Value mantissa = d.fromBits(arith::AddIOp::create(d.b, fraction, d.integer(root)));
     Value power = arith::SIToFPOp::create(d.b, d.type, exponent);
@@ -143,7 +143,8 @@ template <typename Op> struct Narrow : OpRewritePattern<Op> {
 } // namespace
 
 void kiln::populateDoubleMathPatterns(RewritePatternSet &patterns) {
-  patterns.add<ExpandExp, ExpandLog, Narrow<math::SinOp>, Narrow<math::CosOp>,
-               Narrow<math::TanhOp>, Narrow<math::ErfOp>, Narrow<math::AsinOp>,
-               Narrow<math::AcosOp>, Narrow<math::AtanOp>>(patterns.getContext());
+  patterns
+      .add<ExpandExp, ExpandLog, Narrow<math::SinOp>, Narrow<math::CosOp>, Narrow<math::TanhOp>,
+           Narrow<math::ErfOp>, Narrow<math::AsinOp>, Narrow<math::AcosOp>, Narrow<math::AtanOp>>(
+          patterns.getContext());
 }

@@ -491,8 +491,8 @@ Array ArrayBuilder::sliceAt(const Array &x, const Array &starts, ArrayRef<Affine
   return compute("slice", {x, starts, integers(numbers(ones))}, x.element, sizes);
 }
 
-/// Constants of the model one behind the other (gates of a recurrent operator in another order); nothing
-/// where some are none, or they are too large to be copied.
+/// Constants of the model one behind the other (gates of a recurrent operator in another order);
+/// nothing where some are none, or they are too large to be copied.
 static std::optional<ConstantTensor> joinConstants(const OnnxModel &model, ArrayRef<Array> parts,
                                                    int64_t axis, int64_t count) {
   unsigned bits = parts[0].element.getIntOrFloatBitWidth();

@@ -1,5 +1,5 @@
-// Linear attention: a state of [key depth, value depth] for each key head, which every token changes
-// and then reads. Tokens follow one another; sequences and heads are independent.
+// Linear attention: a state of [key depth, value depth] for each key head, which every token
+// changes and then reads. Tokens follow one another; sequences and heads are independent.
 #include "ir/Graph/Operators/Arithmetic.h"
 #include "ir/Graph/Operators/Families.h"
 
@@ -8,11 +8,12 @@ using namespace kiln;
 using namespace kiln::graph;
 
 // linear_attention(q [batch, rows, heads, dk], k [batch, rows, key heads, dk], v [batch, rows, key
-// heads, dv], …) -> state [batch, key heads, dk, dv], y [batch, rows, heads, dv]. Optional operands,
-// by their positions (-1: absent):
+// heads, dv], …) -> state [batch, key heads, dk, dv], y [batch, rows, heads, dv]. Optional
+// operands, by their positions (-1: absent):
 //   `state`  what the state is at first (0 without)
-//   `decay`  [batch, rows, key heads, dk or 1]: the state is multiplied by e^decay before each token
-//   `beta`   [batch, rows, key heads or 1, 1]: only so much of the difference between a value and
+//   `decay`  [batch, rows, key heads, dk or 1]: the state is multiplied by e^decay before each
+//   token `beta`   [batch, rows, key heads or 1, 1]: only so much of the difference between a value
+//   and
 //            what the state has for its key is written, instead of the value
 // y = scale * q . state, after the token's key and value are in it.
 
@@ -140,8 +141,7 @@ void LinearAttention::run() {
 static AffineExpr scratchOf(ComputeOp op) {
   AffineExpr depth = extentExpr(op, tensorOf(op.getOperand(1)), 3);
   AffineExpr width = extentExpr(op, tensorOf(op.getOperand(2)), 3);
-  unsigned bits =
-      ElementBuilder::codeType(elementOf(op.getOperand(0))).getIntOrFloatBitWidth();
+  unsigned bits = ElementBuilder::codeType(elementOf(op.getOperand(0))).getIntOrFloatBitWidth();
   return (depth * width + width) * int64_t(bits / 8);
 }
 
@@ -163,17 +163,16 @@ static LogicalResult verifyLinearAttention(ComputeOp op) {
 }
 
 const Operator &graph::linearAttentionOperator() {
-  static const Operator record{"linear_attention",
-                               Cost::Fill,
-                               nullptr,
-                               nullptr,
-                               [](FillBuilder &f, ComputeOp op, ValueRange item) {
-                                 LinearAttention(f, op, item).run();
-                               },
-                               [](ComputeOp) { return SmallVector<unsigned>{0, 1}; },
-                               scratchOf,
-                               false,
-                               false,
-                               verifyLinearAttention};
+  static const Operator record{
+      "linear_attention",
+      Cost::Fill,
+      nullptr,
+      nullptr,
+      [](FillBuilder &f, ComputeOp op, ValueRange item) { LinearAttention(f, op, item).run(); },
+      [](ComputeOp) { return SmallVector<unsigned>{0, 1}; },
+      scratchOf,
+      false,
+      false,
+      verifyLinearAttention};
   return record;
 }

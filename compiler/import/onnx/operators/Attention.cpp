@@ -178,8 +178,7 @@ static void importLinearAttention(NodeImport &n) {
                               splitHeads(n, n.inputs[2], keyHeads)};
   if (a.failed())
     return;
-  Shape state{operands[0].shape[0], a.number(keyHeads), operands[1].shape[3],
-              operands[2].shape[3]};
+  Shape state{operands[0].shape[0], a.number(keyHeads), operands[1].shape[3], operands[2].shape[3]};
   auto optional = [&](const Array &operand) -> Attribute {
     if (!operand)
       return a.attr(int64_t(-1));
@@ -195,8 +194,8 @@ static void importLinearAttention(NodeImport &n) {
   if (gated)
     decay = splitHeads(n, n.inputs[4], keyHeads);
   if (delta && n.inputs[5].rank() == 3)
-    beta = a.reshape(n.inputs[5], {n.inputs[5].shape[0], n.inputs[5].shape[1],
-                                   n.inputs[5].shape[2], a.number(1)});
+    beta = a.reshape(n.inputs[5], {n.inputs[5].shape[0], n.inputs[5].shape[1], n.inputs[5].shape[2],
+                                   a.number(1)});
   if (a.failed())
     return;
   Attribute past = optional(n.has(3) ? n.inputs[3] : Array());
@@ -207,12 +206,9 @@ static void importLinearAttention(NodeImport &n) {
   Shape result = operands[0].shape;
   result[3] = state[3];
   Type stateType = n.has(3) ? n.inputs[3].element : operands[0].element;
-  SmallVector<Array> results =
-      a.compute("linear_attention", operands, {stateType, operands[0].element}, {state, result},
-                a.params({{"state", past},
-                          {"decay", decayed},
-                          {"beta", shared},
-                          {"scale", a.attr(scale)}}));
+  SmallVector<Array> results = a.compute(
+      "linear_attention", operands, {stateType, operands[0].element}, {state, result},
+      a.params({{"state", past}, {"decay", decayed}, {"beta", shared}, {"scale", a.attr(scale)}}));
   n.results.push_back(joinHeads(a, results[1]));
   n.results.push_back(results[0]);
 }

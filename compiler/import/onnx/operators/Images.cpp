@@ -317,8 +317,8 @@ static void importDeformConv(NodeImport &n) {
                                                    {"bias", a.attr(bias)}})));
 }
 
-/// A convolution of each channel [N, C, length] with the last elements before it: those of the state,
-/// or zeros. Outputs: the result, and the elements before what will come next.
+/// A convolution of each channel [N, C, length] with the last elements before it: those of the
+/// state, or zeros. Outputs: the result, and the elements before what will come next.
 static void importCausalConv(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;

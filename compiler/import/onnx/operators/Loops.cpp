@@ -32,10 +32,10 @@ static Array asDeclared(ArrayBuilder &a, const OnnxValue &declared, const Array 
   if (shape == output.shape)
     return output;
   SmallVector<int64_t> before(shape.size(), 0);
-  return a.compute("pad", {output, a.scalar(output.element, 0)}, output.element, shape,
-                   a.params({{"before", a.attr(before)},
-                             {"mode", a.attr("constant")},
-                             {"pads_given", a.attr(0)}}));
+  return a.compute(
+      "pad", {output, a.scalar(output.element, 0)}, output.element, shape,
+      a.params(
+          {{"before", a.attr(before)}, {"mode", a.attr("constant")}, {"pads_given", a.attr(0)}}));
 }
 
 std::optional<Arrays> kiln::importSubGraph(NodeImport &n, const OnnxGraph &graph,

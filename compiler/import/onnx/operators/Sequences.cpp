@@ -140,7 +140,8 @@ static void splitByComputed(NodeImport &n, const Array &x, int64_t axis, const A
     Array left = a.sub(a.integers(x.shape[axis]), start);
     Array size = a.map("min", {a.slice(sizes, i, a.number(1)), left}, i64);
     size = a.map("max", {size, a.integers(a.number(0))}, i64);
-    AffineExpr dim = a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
+    AffineExpr dim =
+        a.declareComputedDim(n.node.name + "_part", 0, a.boundsOf(x.shape[axis]).second);
     a.setDims(dim, size);
     Shape shape = x.shape;
     shape[axis] = dim;
