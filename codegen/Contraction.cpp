@@ -104,6 +104,7 @@ public:
   }
 
   KernelCode emitFloats() {
+    setTileTuning(frame.function(), k.target);
     blocks.begin();
     Value rows = k.resultRows();
     RowsWay few(dot, k.layout, fewFloatRows);

@@ -48,8 +48,6 @@ static void setFunctionAttributes(llvm::Module &module, const Target &target,
     function.addFnAttr(llvm::Attribute::NoUnwind);
     function.addFnAttr("no-builtins");
     function.addFnAttr("target-cpu", machine.getTargetCPU());
-    if (!target.tuneFor.empty())
-      function.addFnAttr("tune-cpu", target.tuneFor);
     function.addFnAttr("target-features", machine.getTargetFeatureString());
     function.addFnAttr("prefer-vector-width", std::to_string(target.vectorBits));
     function.addFnAttr("min-legal-vector-width", std::to_string(target.vectorBits));

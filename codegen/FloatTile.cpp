@@ -48,6 +48,14 @@ TileSize kiln::chooseTile(int64_t rows, int64_t panels, const Target &target) {
   return best;
 }
 
+void kiln::setTileTuning(func::FuncOp function, const Target &target) {
+  if (target.tuneFor.empty())
+    return;
+  OpBuilder b(function.getContext());
+  function->setAttr("passthrough",
+                    b.getArrayAttr(b.getStrArrayAttr({"tune-cpu", target.tuneFor})));
+}
+
 std::optional<std::string> kiln::refuseFloatTile(const Format &format) {
   if (format.id == FormatId::F32 || format.id == FormatId::F16)
     return std::nullopt;

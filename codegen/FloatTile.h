@@ -4,6 +4,7 @@
 
 #include "codegen/Target.h"
 #include "ir/PanelLayout.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include <optional>
 
@@ -21,6 +22,9 @@ int64_t registersOf(TileSize tile, const Target &target);
 /// The tile for which `rows` rows and `panels` panels, of one block, take the least time: rows are
 /// cut into tiles as even as can be.
 TileSize chooseTile(int64_t rows, int64_t panels, const Target &target);
+
+/// Has LLVM schedule the function as Target::tuneFor says.
+void setTileTuning(mlir::func::FuncOp function, const Target &target);
 
 /// Why tiles do not take weights of that format.
 std::optional<std::string> refuseFloatTile(const Format &format);

@@ -20,7 +20,7 @@ struct Target {
   std::string name;                       // as --target spells it: "x86-64-v4"
   std::string triple;                     // of LLVM: "x86_64-unknown-linux-gnu"
   std::string cpu;                        // of LLVM, for scheduling and base features: "x86-64-v4"
-  std::string tuneFor;                    // of LLVM's tune-cpu; may be empty
+  std::string tuneFor;                    // of LLVM, for kernels whose sums fill the registers
   std::vector<std::string> extraFeatures; // of LLVM beyond the cpu's: "avx512vnni"
   std::vector<std::string> requiredFeatures; // what the loader must find, artifact spelling
   uint16_t elfMachine;                       // e_machine of its images

@@ -11,6 +11,7 @@
 // Where one position sees one position, all of them, of all images, are one line. Weights that do
 // not fit the second-level cache stay there panel by panel while all lines pass; else the lines of
 // a block stay while all panels pass.
+#include "codegen/DotStrategy.h"
 #include "codegen/FloatTile.h"
 #include "codegen/Target.h"
 #include "codegen/conv/Convolution.h"
@@ -58,6 +59,7 @@ public:
         columns(shape, tile.panels) {}
 
   KernelCode emit() {
+    setTileTuning(frame.function(), target);
     if (shape.isPointwise())
       return emitPointwise();
     int64_t known = knownCount(shape.result.getShape().drop_back(2));
@@ -101,7 +103,11 @@ private:
   int64_t columnBlocks() const { return shape.groups * columns.blocksOfGroup; }
   int64_t depth() const { return shape.channels / shape.groups; }
   int64_t bytesOfDepth() const { return layout.getFormat().bits * lanes / 8; }
-  bool panelsStay() const { return layout.totalBytes() > target.l2Bytes / 2; }
+  /// Whether what is larger passes while the other stays in the second-level cache.
+  bool panelsStay() const {
+    int64_t image = knownCount(shape.image.getShape().drop_back()) * shape.imageStride * 4;
+    return layout.totalBytes() > std::min(target.l2Bytes / 2, image);
+  }
 
   /// How many lines (or tiles) an item takes: so many that it is some work, and so few that there
   /// is something to do for every worker.
@@ -253,9 +259,10 @@ private:
                   run.inside[size_t(i)].first <= r && r < run.inside[size_t(i)].second
                       ? all[size_t(r)]
                       : std::nullopt;
+            // What two taps read of one pixel is loaded twice rather than kept.
             if (run.inside[size_t(i)].first < run.inside[size_t(i)].second)
-              current = multiply(address(b, start, i * step), frame.add(tap, i64(b, i)), depth(),
-                                 current);
+              current = multiply(anotherName(b, address(b, start, i * step)),
+                                 frame.add(tap, i64(b, i)), depth(), current);
           }
           return current;
         });
@@ -343,11 +350,9 @@ private:
     SmallVector<std::optional<int64_t>> places;
     for (int64_t r = 0; r < rows; ++r)
       places.push_back(r * shape.imageStride * 4);
-    SmallVector<Value> sums =
-        emitFloatProducts(b,
-                          {address(b, imageOf(at), row, shape.imageStride * 4), places,
-                           panelsAt(at, i64(b, 0)), shape.format, depth()},
-                          startSums(at, rows));
+    Value first = address(b, imageOf(at), row, shape.imageStride * 4);
+    SmallVector<Value> sums = emitFloatProducts(
+        b, {first, places, panelsAt(at, i64(b, 0)), shape.format, depth()}, startSums(at, rows));
     finish(sums, at, row, rows);
   }
 

@@ -51,6 +51,8 @@ static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
   target.requiredFeatures = std::move(required);
   target.kernels = kernelList();
   target.dots = dots;
+  if (vectorBits >= 512) // the generic model lets sums go to memory
+    target.tuneFor = "sapphirerapids";
   target.lookUpBytes = vectorBits >= 512 ? lookUpBytes512 : lookUpBytes256;
   return target;
 }

@@ -134,19 +134,19 @@ double seconds() {
 /// GFLOP/s of one thread that multiplies in registers.
 double measurePeak() {
   typedef float Vector __attribute__((vector_size(64)));
-  Vector sums[16] = {}, x;
-  for (int i = 0; i < 16; ++i)
-    x[i] = 1.0f;
+  Vector a = {}, b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, x = a + 1.0f;
   double best = 0;
   for (int attempt = 0; attempt < 5; ++attempt) {
     double start = seconds();
     constexpr int64_t rounds = 1 << 20;
-    for (int64_t i = 0; i < rounds; ++i)
-      for (Vector &sum : sums) {
-        sum = sum * x + x;
-        asm volatile("" : "+v"(sum));
-      }
-    best = std::max(best, rounds * 16 * 32 / (seconds() - start) * 1e-9);
+    for (int64_t round = 0; round < rounds; ++round) {
+      a = a * x + x, b = b * x + x, c = c * x + x, d = d * x + x, e = e * x + x;
+      f = f * x + x, g = g * x + x, h = h * x + x, i = i * x + x, j = j * x + x;
+      asm volatile(""
+                   : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h),
+                     "+v"(i), "+v"(j));
+    }
+    best = std::max(best, double(rounds) * 10 * 32 / (seconds() - start) * 1e-9);
   }
   return best;
 }
@@ -205,6 +205,7 @@ double measure(kiln_kernel_fn function, std::vector<void *> &buffers, int64_t it
 int main(int argc, char **argv) {
   std::string only, dump, targetName;
   std::vector<unsigned> threads;
+  bool asIR = false;
   if (argc < 2) {
     std::fprintf(stderr, "usage: kiln_conv_shapes SHAPES [--threads N]... [--only PART] "
                          "[--target NAME] [--dump FOLDER]\n");
@@ -218,6 +219,8 @@ int main(int argc, char **argv) {
       only = argv[i + 1];
     else if (option == "--dump")
       dump = argv[i + 1];
+    else if (option == "--dump-ir")
+      dump = argv[i + 1], asIR = true;
     else if (option == "--target")
       targetName = argv[i + 1];
   }
@@ -235,7 +238,7 @@ int main(int argc, char **argv) {
     if (!module)
       return 1;
     CodeListing listing;
-    listing.kind = ObjectKind::Assembly;
+    listing.kind = asIR ? ObjectKind::LLVMIR : ObjectKind::Assembly;
     llvm::Expected<KernelImage> image =
         generateCode(*module, *target, {}, dump.empty() ? nullptr : &listing);
     if (!image) {
@@ -244,7 +247,7 @@ int main(int argc, char **argv) {
       return 1;
     }
     if (!dump.empty())
-      std::ofstream(dump + "/" + shape.name + ".s")
+      std::ofstream(dump + "/" + shape.name + (asIR ? ".ll" : ".s"))
           .write(listing.text.data(), std::streamsize(listing.text.size()));
     std::string path = "/tmp/kiln-conv-" + std::to_string(getpid()) + ".so";
     std::ofstream(path, std::ios::binary)
