@@ -641,6 +641,8 @@ Array ArrayBuilder::matmul(const Array &x, const Array &y) {
   if (weight) {
     AffineExpr rows = product(ArrayRef(left.shape).drop_back());
     Array flat = reshape(left, {rows, depth});
+    if (!flat.value) // a constant becomes an activation, whose rows are padded
+      flat = compute("identity", flat, flat.element, flat.shape);
     RankedTensorType type = typeOf(left.element, {rows, columns});
     result =
         fromValue(graph::MatmulOp::create(b, location, type, valueOf(flat), weight).getResult());
