@@ -1,4 +1,5 @@
 #include "compiler/import/onnx/ImportOnnx.h"
+#include "compiler/import/onnx/DimExpression.h"
 #include "compiler/import/onnx/NodeImport.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -35,6 +36,7 @@ private:
                                    llvm::join(problems, "\n" + model.file + ": "));
   }
   std::optional<Array> declareInput(const OnnxValue &input, ArrayBuilder &a);
+  void deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &a);
   void addFacts(ModuleOp module);
 
   ImportedOnnx &result;
@@ -45,7 +47,14 @@ private:
 
 } // namespace
 
-/// An input's type and dims; the value is the function's argument.
+/// Whether a dim's name may be an expression of other dims, and its user has not bounded it.
+static bool mayBeExpression(const OnnxDim &dim, ArrayRef<DimBounds> bounds) {
+  return StringRef(dim.param).find_first_of("+-*/") != StringRef::npos &&
+         llvm::none_of(bounds, [&](const DimBounds &given) { return given.name == dim.param; });
+}
+
+/// An input's type and dims; the value is the function's argument. Sizes that may follow from others
+/// are left null: deriveDims.
 std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
   if (input.kind != OnnxValue::Tensor) {
     a.fail("input " + input.name + ": only tensors can be given, not sequences or optionals");
@@ -68,6 +77,8 @@ std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuild
       array.shape.push_back(a.number(dim.extent));
     } else if (AffineExpr known = a.findDim(name)) {
       array.shape.push_back(known);
+    } else if (mayBeExpression(dim, bounds)) {
+      array.shape.push_back({});
     } else {
       DimBounds found = a.boundsOf(name);
       array.shape.push_back(found.min == found.max ? a.number(found.min)
@@ -75,6 +86,21 @@ std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuild
     }
   }
   return array;
+}
+
+/// Sizes written as expressions of free dims; names that only look so are free dims.
+void OnnxImport::deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &a) {
+  for (auto [size, dim] : llvm::zip(array.shape, input.shape)) {
+    if (size)
+      continue;
+    size = a.findDim(dim.param);
+    if (!size)
+      size = parseDimExpression(dim.param, &context, [&](StringRef name) { return a.findDim(name); });
+    if (!size) {
+      DimBounds found = a.boundsOf(dim.param);
+      size = a.declareDim(dim.param, found.min, found.max);
+    }
+  }
 }
 
 void OnnxImport::addFacts(ModuleOp module) {
@@ -121,6 +147,8 @@ llvm::Error OnnxImport::run() {
       return fail(a.problems);
     inputs.push_back(*array);
   }
+  for (auto [input, array] : llvm::zip(model.graph.inputs, inputs))
+    deriveDims(input, array, a);
   for (auto [input, array] : llvm::zip(model.graph.inputs, inputs)) {
     array.value = body->addArgument(a.typeOf(array), NameLoc::get(top.getStringAttr(input.name)));
     graph.values[input.name] = array;

@@ -343,6 +343,8 @@ static LogicalResult sliceDim(NodeImport &n, AffineExpr extent, AffineExpr start
       given = a.simplify(given + extent);
     else if (least < 0)
       return {};
+    if (a.same(given, low) || a.same(given, high)) // sizes are never negative, whatever bounds say
+      return given;
     auto notAbove = a.boundsOf(a.simplify(high - given)),
          notBelow = a.boundsOf(a.simplify(given - low));
     if (notAbove.first >= 0 && notBelow.first >= 0)
@@ -363,7 +365,7 @@ static LogicalResult sliceDim(NodeImport &n, AffineExpr extent, AffineExpr start
     auto [least, most] = a.boundsOf(length);
     if (most <= 0)
       size = zero;
-    else if (least < 0)
+    else if (least < 0 && !a.same(length, extent))
       return failure();
     else
       size = a.simplify(length.ceilDiv(step));
@@ -387,6 +389,27 @@ static LogicalResult sliceDim(NodeImport &n, AffineExpr extent, AffineExpr start
   else
     size = a.simplify(length.ceilDiv(-step));
   return success();
+}
+
+/// Declares the sizes of output 0 that are not known (null), and sets them from a vector.
+static void completeShape(NodeImport &n, const Array &sizes, Shape &shape) {
+  const OnnxValue *declared = n.declared(0);
+  SmallVector<AffineExpr> computed;
+  SmallVector<Array> given;
+  for (auto [dim, size] : llvm::enumerate(shape)) {
+    if (size)
+      continue;
+    bool told = declared && declared->shape.size() == shape.size();
+    unsigned before = n.a.dimCount();
+    size = n.graph.sizeOf(told ? declared->shape[dim] : OnnxDim(),
+                          n.node.outputs[0] + "_" + std::to_string(dim));
+    if (n.a.dimCount() == before)
+      continue;
+    computed.push_back(size);
+    given.push_back(n.a.slice(sizes, int64_t(dim), n.a.number(1)));
+  }
+  if (!computed.empty())
+    n.a.setDims(computed, n.a.concat(given, 0));
 }
 
 static void importSlice(NodeImport &n) {
@@ -414,12 +437,13 @@ static void importSlice(NodeImport &n) {
     dims = a.integersOf(axes);
   if (steps)
     strides = a.integersOf(steps);
+  Shape shape = x.shape; // null: a size that is not known
   if (from && to && (!axes || dims) && (!steps || strides)) {
     SmallVector<AffineExpr> first(x.rank(), a.number(0));
-    Shape shape = x.shape;
     SmallVector<int64_t> stride(x.rank(), 1);
-    bool known = from->size() == to->size();
-    for (size_t i = 0; i < from->size() && known; ++i) {
+    if (from->size() != to->size())
+      return n.fail(llvm::formatv("a slice of {0} starts and {1} ends", from->size(), to->size()));
+    for (size_t i = 0; i < from->size(); ++i) {
       if ((axes && i >= dims->size()) || (steps && i >= strides->size()))
         return n.fail("a slice has fewer axes or steps than starts");
       std::optional<int64_t> dim = n.axis(axes ? (*dims)[i] : int64_t(i), x.rank());
@@ -428,11 +452,21 @@ static void importSlice(NodeImport &n) {
       stride[*dim] = steps ? (*strides)[i] : 1;
       if (stride[*dim] == 0)
         return n.fail("a slice of step 0");
-      known = succeeded(
-          sliceDim(n, x.shape[*dim], (*from)[i], (*to)[i], stride[*dim], first[*dim], shape[*dim]));
+      if (failed(sliceDim(n, x.shape[*dim], (*from)[i], (*to)[i], stride[*dim], first[*dim],
+                          shape[*dim])))
+        shape[*dim] = {};
     }
-    if (known)
+    if (!llvm::is_contained(shape, AffineExpr()))
       return n.results.push_back(a.sliceAt(x, first, shape, stride));
+  } else if (axes && dims) {
+    for (int64_t given : *dims) {
+      std::optional<int64_t> dim = n.axis(given, x.rank());
+      if (!dim)
+        return;
+      shape[*dim] = {};
+    }
+  } else {
+    shape.assign(x.rank(), AffineExpr());
   }
   // Bounds that are computed: for each dim its start, size and step, at run time.
   Type i64 = a.b.getI64Type();
@@ -451,9 +485,8 @@ static void importSlice(NodeImport &n) {
   auto row = [&](int64_t i) {
     return a.reshape(a.slice(plan, {i, 0}, a.numbers({1, x.rank()})), a.number(x.rank()));
   };
-  std::optional<Shape> shape = n.runtimeShape(0, row(1));
-  if (shape)
-    n.results.push_back(a.compute("slice", {x, row(0), row(2)}, x.element, *shape));
+  completeShape(n, row(1), shape);
+  n.results.push_back(a.compute("slice", {x, row(0), row(2)}, x.element, shape));
 }
 
 static void importExpand(NodeImport &n) {
