@@ -67,11 +67,12 @@ test: packages build/release/build.ninja ## build everything and run every test
 	cmake --build build/release -j $(JOBS)
 	ctest --test-dir build/release -j $(JOBS) --output-on-failure
 
-bench: packages packages-bench build/release/build.ninja ## speed and memory, and llama.cpp beside it; SHAPES=A,B QUANT=q4,q8,bf16 MODELS=smollm2,gemma3 ROUNDS=3
+bench: packages packages-bench build/release/build.ninja ## speed and memory, llama.cpp and ONNX Runtime beside it; SHAPES=A,B QUANT=q4,q8,bf16 MODELS=smollm2,gemma3 ROUNDS=3
 	cmake --build build/release -j $(JOBS) --target kiln kiln_runner
 	tests/bench/run_bench.py --kiln build/release/bin/kiln --work build/bench
 	tests/bench/compare_llama_cpp.py --kiln build/release/bin/kiln --work build/bench --shapes "$(SHAPES)" \
 	  --quant $(QUANT) --models "$(MODELS)" --rounds $(ROUNDS)
+	tests/bench/compare_onnx_models.py --kiln build/release/bin/kiln --work build/bench --rounds $(ROUNDS)
 
 fuzz: packages packages-fuzz build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each (default 20)
 	cmake --build build/fuzz -j $(JOBS) --target fuzzers

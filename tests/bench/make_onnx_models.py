@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes ONNX models of known shapes with random weights, as exporters write them.
 
-    make_onnx_models.py FOLDER [mobilenet_v2 resnet50 vit_b_16 mobilenet_v2_int8]
+    make_onnx_models.py FOLDER [mobilenet_v2 resnet50 vit_b_16 mobilenet_v2_int8] [minilm=HF_FOLDER]
 
-Needs the PyPI packages numpy and onnx (and onnxruntime for the int8 model, which is calibrated on
+minilm: a trained BERT encoder of a Hugging Face folder (model.safetensors), with dynamic batch and
+sequence, its attention and GELU in primitives as torch's exporter writes them. Needs the PyPI packages numpy and onnx (and onnxruntime for the int8 model, which is calibrated on
 random images). Weights are scaled so that activations neither vanish nor grow.
 """
+import json
 import math
 import os
 import sys
@@ -162,16 +164,88 @@ def mobilenet_v2_int8(path):
     os.remove(plain)
 
 
+def read_safetensors(path):
+    """Name -> array of an F32 file."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start = file.tell()
+        tensors = {}
+        for name, entry in header.items():
+            if name == "__metadata__" or entry["dtype"] != "F32":
+                continue
+            first, last = entry["data_offsets"]
+            file.seek(start + first)
+            tensors[name] = np.frombuffer(file.read(last - first), np.float32).reshape(entry["shape"])
+    return tensors
+
+
+def minilm(path, folder):
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    weights = read_safetensors(os.path.join(folder, "model.safetensors"))
+    g = Graph(4)
+    size, heads = config["hidden_size"], config["num_attention_heads"]
+    depth = size // heads
+    ints = lambda *values: g.constant(np.array(values, np.int64))
+    named = lambda name: g.constant(weights[name], name)
+
+    def linear(x, name):
+        return g.op("Add", named(name + ".bias"),
+                    g.op("MatMul", x, g.constant(weights[name + ".weight"].T.copy(), name + ".weight_t")))
+
+    def norm(x, name):
+        return g.op("LayerNormalization", x, named(name + ".weight"), named(name + ".bias"), axis=-1,
+                    epsilon=config["layer_norm_eps"])
+
+    shape = g.op("Shape", "input_ids")
+    length = g.op("Gather", shape, ints(1), axis=0)
+    table = weights["embeddings.position_embeddings.weight"]
+    positions = g.op("Slice", g.constant(np.arange(len(table), dtype=np.int64)[None]), ints(0), length, ints(1))
+    x = g.op("Add", g.op("Gather", named("embeddings.word_embeddings.weight"), "input_ids"),
+             g.op("Gather", named("embeddings.token_type_embeddings.weight"), "token_type_ids"))
+    x = g.op("Add", x, g.op("Gather", named("embeddings.position_embeddings.weight"), positions))
+    x = norm(x, "embeddings.LayerNorm")
+    mask = g.op("Cast", g.op("Unsqueeze", "attention_mask", ints(1, 2)), to=TensorProto.FLOAT)
+    mask = g.op("Mul", g.op("Sub", g.constant(np.float32(1)), mask),
+                g.constant(np.float32(np.finfo(np.float32).min)))
+    split = ints(0, 0, heads, depth)
+    scale = g.constant(np.float32(math.sqrt(depth)))
+    for i in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{i}."
+        part = lambda name, perm: g.op(
+            "Transpose", g.op("Reshape", linear(x, layer + "attention.self." + name), split), perm=perm)
+        q, k, v = part("query", [0, 2, 1, 3]), part("key", [0, 2, 3, 1]), part("value", [0, 2, 1, 3])
+        scores = g.op("Add", g.op("Div", g.op("MatMul", q, k), scale), mask)
+        y = g.op("Transpose", g.op("MatMul", g.op("Softmax", scores, axis=-1), v), perm=[0, 2, 1, 3])
+        y = linear(g.op("Reshape", y, ints(0, 0, size)), layer + "attention.output.dense")
+        x = norm(g.op("Add", y, x), layer + "attention.output.LayerNorm")
+        y = linear(x, layer + "intermediate.dense")
+        inner = g.op("Add", g.op("Erf", g.op("Div", y, g.constant(np.float32(math.sqrt(2))))),
+                     g.constant(np.float32(1)))
+        y = g.op("Mul", g.op("Mul", y, inner), g.constant(np.float32(0.5)))
+        x = norm(g.op("Add", linear(y, layer + "output.dense"), x), layer + "output.LayerNorm")
+    g.op("Identity", x)
+    g.nodes[-1].output[0] = "last_hidden_state"
+    dims = ["batch", "seq"]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, dims)
+              for name in ("input_ids", "attention_mask", "token_type_ids")]
+    g.save(path, inputs, [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [*dims, size])])
+
+
 MODELS = {f.__name__: f for f in (mobilenet_v2, resnet50, vit_b_16, mobilenet_v2_int8)}
 
 
 def main():
-    if len(sys.argv) < 2 or any(name not in MODELS for name in sys.argv[2:]):
+    wanted = [argument.partition("=") for argument in sys.argv[2:]] or [(name, "", "") for name in MODELS]
+    if len(sys.argv) < 2 or any(name not in MODELS and name != "minilm" for name, _, _ in wanted):
         sys.exit(__doc__)
     os.makedirs(sys.argv[1], exist_ok=True)
-    for name in sys.argv[2:] or MODELS:
+    for name, _, folder in wanted:
         path = os.path.join(sys.argv[1], name + ".onnx")
-        MODELS[name](path)
+        if name == "minilm":
+            minilm(path, folder)
+        else:
+            MODELS[name](path)
         print(f"{path}: {os.path.getsize(path)} bytes")
 
 
