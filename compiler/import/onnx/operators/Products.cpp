@@ -293,7 +293,7 @@ void EinsumImport::run() {
 ArrayRef<OnnxOperator> kiln::onnxProducts() {
   static const OnnxOperator table[] = {
       {"", "MatMul", 1, importMatMul},
-      {"", "Gemm", 7, importGemm},
+      {"", "Gemm", 1, importGemm},
       {"", "MatMulInteger", 10, importMatMulInteger},
       {"", "Einsum", 12, [](NodeImport &n) { EinsumImport(n).run(); }},
   };

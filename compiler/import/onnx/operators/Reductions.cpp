@@ -290,8 +290,8 @@ static void importBatchNormalization(NodeImport &n) {
     if (llvm::is_contained(node.outputs, n.node.inputs[0]) &&
         findFoldedNorm(n.graph, node) == &n.node)
       return n.results.push_back(x); // the convolution before it has it in its weights
-  if (x.rank() < 2)
-    return n.fail("takes [N, C, spatial dims]");
+  if (x.rank() < 2 || n.integer("spatial", 1) != 1)
+    return n.fail("takes [N, C, spatial dims] and statistics of each channel");
   for (size_t i = 1; i < 5; ++i)
     if (n.inputs[i].rank() != 1 ||
         !a.sameOrRequired(n.inputs[i].shape[0], x.shape[1], "the channels of a batch norm"))
@@ -352,7 +352,7 @@ ArrayRef<OnnxOperator> kiln::onnxReductions() {
       {"", "LpNormalization", 1, importLpNormalization},
       {"", "MeanVarianceNormalization", 9, importMeanVarianceNormalization},
       {"", "LRN", 1, importLrn},
-      {"", "BatchNormalization", 7, importBatchNormalization},
+      {"", "BatchNormalization", 1, importBatchNormalization},
   };
   return table;
 #undef REDUCE

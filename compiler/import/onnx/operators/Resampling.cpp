@@ -77,6 +77,8 @@ Number ResizeImport::apply(StringRef kind, const Number &x, const Number &y) {
     return number(kind == "add"   ? left + right
                   : kind == "sub" ? left - right
                   : kind == "mul" ? left * right
+                  : kind == "min" ? std::min(left, right)
+                  : kind == "max" ? std::max(left, right)
                                   : left / right);
   }
   return {std::nullopt, a.map(kind, {arrayOf(x), arrayOf(y)})};
@@ -160,48 +162,46 @@ bool ResizeImport::readSizes(const Array &sizes) {
     n.fail(llvm::formatv("expected {0} sizes", axes.size()));
     return false;
   }
+  const SmallVector<AffineExpr> *known = a.expressionsOf(sizes);
+  SmallVector<Number> wanted;
+  for (auto [i, axis] : llvm::enumerate(axes)) {
+    wanted.push_back(known ? ofSize((*known)[i]) : element(sizes, int64_t(i)));
+    axis.scale = div(wanted.back(), ofSize(x.shape[axis.dim]));
+  }
   std::string policy = n.text("keep_aspect_ratio_policy", "stretch");
-  if (const SmallVector<AffineExpr> *known = a.expressionsOf(sizes)) {
-    for (auto [i, axis] : llvm::enumerate(axes))
-      axis.size = (*known)[i];
-  } else {
-    SmallVector<Array> all;
-    for (int64_t dim = 0; dim < x.rank(); ++dim) {
-      Array size = a.integers(x.shape[dim]);
-      for (auto [i, axis] : llvm::enumerate(axes))
-        if (axis.dim == dim)
-          size = a.cast(a.slice(sizes, int64_t(i), a.number(1)), a.b.getI64Type());
-      all.push_back(size);
-    }
-    std::optional<Shape> shape = n.runtimeShape(0, a.concat(all, 0));
-    if (!shape)
-      return false;
-    for (ResizedAxis &axis : axes)
-      axis.size = (*shape)[axis.dim];
-  }
-  if (policy == "stretch") {
-    for (ResizedAxis &axis : axes)
-      axis.scale = div(ofSize(axis.size), ofSize(x.shape[axis.dim]));
-    return true;
-  }
-  // One scale for all axes: the smallest or the largest.
-  std::optional<double> best;
-  for (const ResizedAxis &axis : axes) {
-    Number scale = div(ofSize(axis.size), ofSize(x.shape[axis.dim]));
-    if (!scale.known) {
+  if (policy != "stretch") { // one scale for all axes, the smallest or the largest
+    Number best = axes.front().scale;
+    for (const ResizedAxis &axis : ArrayRef(axes).drop_front())
+      best = apply(policy == "not_larger" ? "min" : "max", best, axis.scale);
+    if (known && !best.known) {
       n.fail("keep_aspect_ratio_policy needs fixed sizes");
       return false;
     }
-    if (!best || (policy == "not_larger" ? *scale.known < *best : *scale.known > *best))
-      best = scale.known;
+    for (auto [axis, size] : llvm::zip(axes, wanted)) {
+      axis.scale = best;
+      size = add(mul(best, ofSize(x.shape[axis.dim])), number(0.5));
+      size = size.known ? number(std::floor(*size.known))
+                        : Number{std::nullopt, a.unary("floor", size.array)};
+    }
   }
-  bool told = a.expressionsOf(sizes) != nullptr;
-  for (ResizedAxis &axis : axes) {
-    axis.scale = number(*best);
-    if (told) // where not, the model's declaration is the rounded size
-      axis.size = a.number(int64_t(std::floor(*best * double(x.extent(axis.dim)) + 0.5)));
+  if (known) {
+    for (auto [axis, given, size] : llvm::zip(axes, *known, wanted))
+      axis.size = policy == "stretch" ? given : a.number(int64_t(*size.known));
+    return true;
   }
-  return true;
+  SmallVector<Array> all;
+  for (int64_t dim = 0; dim < x.rank(); ++dim) {
+    Array size = a.integers(x.shape[dim]);
+    for (auto [axis, given] : llvm::zip(axes, wanted))
+      if (axis.dim == dim)
+        size = a.cast(arrayOf(given), a.b.getI64Type());
+    all.push_back(size);
+  }
+  std::optional<Shape> shape = n.runtimeShape(0, a.concat(all, 0));
+  for (ResizedAxis &axis : axes)
+    if (shape)
+      axis.size = (*shape)[axis.dim];
+  return shape.has_value();
 }
 
 bool ResizeImport::readPart(const Array &roi) {
