@@ -93,6 +93,7 @@ private:
   int64_t arenaAt(ArrayRef<int64_t> point) const;
   double tryOrder(ArrayRef<size_t> order);
   SmallVector<SmallVector<size_t>> getKinds() const;
+  int64_t getGrowth(const LinearBytes &bytes) const;
 
   ArrayRef<DimRange> dims;
   std::vector<ArenaBuffer> buffers;
@@ -266,6 +267,15 @@ SmallVector<SmallVector<size_t>> Planner::getKinds() const {
   return kinds;
 }
 
+/// How fast a size grows with the dims: the greatest range of what it depends on.
+int64_t Planner::getGrowth(const LinearBytes &bytes) const {
+  int64_t growth = 0;
+  for (size_t i = 0; i < dims.size(); ++i)
+    if (bytes[i + 1] > 0)
+      growth = std::max(growth, dims[i].max - dims[i].min);
+  return growth;
+}
+
 ArenaPlan Planner::run() {
   findConflicts();
   findLowerBounds();
@@ -285,8 +295,17 @@ ArenaPlan Planner::run() {
     return bestRatio <= 1;
   };
 
-  SmallVector<size_t> permutation(kinds.size());
-  std::iota(permutation.begin(), permutation.end(), 0);
+  // What grows alike is comparable, and lies well largest first. Sizes of different growth are not:
+  // there it pays to have what grows slowly below, for then several kinds of fast growth may begin at
+  // the same place.
+  SmallVector<size_t> bySize(kinds.size()), byGrowth;
+  std::iota(bySize.begin(), bySize.end(), 0);
+  byGrowth = bySize;
+  llvm::stable_sort(byGrowth, [&](size_t a, size_t b) {
+    return getGrowth(buffers[kinds[a].front()].bytes) < getGrowth(buffers[kinds[b].front()].bytes);
+  });
+  SmallVector<size_t> base = bySize, permutation = bySize;
+  bool triesGrowth = byGrowth != bySize && kinds.size() > 7;
   int64_t pairs = 1;
   for (const auto &list : conflicts)
     pairs += 1 + int64_t(list.size()) * int64_t(list.size());
@@ -296,15 +315,25 @@ ArenaPlan Planner::run() {
     SmallVector<size_t> order;
     for (size_t kind : permutation)
       llvm::append_range(order, kinds[kind]);
+    double before = bestRatio;
     if (attempt(order))
       break;
+    if (triesGrowth) { // the second try; the better of the two is varied
+      if (permutation == bySize) {
+        permutation = byGrowth;
+        continue;
+      }
+      triesGrowth = false;
+      if (bestRatio < before)
+        base = byGrowth;
+    }
     // Few kinds: all orders. Many: random exchanges of the order by size.
     if (kinds.size() <= 7) {
       if (!std::next_permutation(permutation.begin(), permutation.end()))
         break;
       continue;
     }
-    std::iota(permutation.begin(), permutation.end(), 0);
+    permutation = base;
     for (size_t i = 0; i < kinds.size(); ++i) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       size_t distance = (random >> 33) % 4;

@@ -8,8 +8,8 @@ graph.func @main(%x: tensor<1x4x6x8xf32> {graph.name = "x"}, %b: tensor<8x1x1xf3
   %t = graph.compute "transpose"(%x) {perm = array<i64: 0, 3, 1, 2>} : (tensor<1x4x6x8xf32>) -> tensor<1x8x4x6xf32>
   %m = graph.compute "add"(%t, %b) {} : (tensor<1x8x4x6xf32>, tensor<8x1x1xf32>) -> tensor<1x8x4x6xf32>
   %u = graph.compute "transpose"(%m) {perm = array<i64: 0, 2, 3, 1>} : (tensor<1x8x4x6xf32>) -> tensor<1x4x6x8xf32>
-  // CHECK: %[[S:.*]] = graph.compute "sum"(%[[M]]) {axes = array<i64: 1, 2>, keep_dims = 1 : i64}
-  %s = graph.compute "sum"(%m) {axes = array<i64: 2, 3>, keep_dims = 1 : i64} : (tensor<1x8x4x6xf32>) -> tensor<1x8x1x1xf32>
+  // CHECK: %[[S:.*]] = graph.compute "reduce_sum"(%[[M]]) {axes = array<i64: 1, 2>, keep_dims = 1 : i64}
+  %s = graph.compute "reduce_sum"(%m) {axes = array<i64: 2, 3>, keep_dims = 1 : i64} : (tensor<1x8x4x6xf32>) -> tensor<1x8x1x1xf32>
   // CHECK: %[[R:.*]] = graph.compute "reshape"(%[[S]]) {} : (tensor<1x1x1x8xf32>) -> tensor<1x8x1x1xf32>
   // CHECK: graph.return %[[M]], %[[R]]
   graph.return %u, %s : tensor<1x4x6x8xf32>, tensor<1x8x1x1xf32>
