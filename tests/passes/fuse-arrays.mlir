@@ -10,9 +10,9 @@ graph.func @main(%x: tensor<4x8xf32> {graph.name = "x"}, %w: tensor<8x8xf32> {gr
   // CHECK-NEXT: graph.yield
   // CHECK: graph.fused
   // CHECK-NEXT: graph.compute "matmul"
-  // CHECK-NEXT: graph.compute "relu"
   // CHECK-NEXT: graph.yield
   // CHECK: graph.fused
+  // CHECK-NEXT: graph.compute "relu"
   // CHECK-NEXT: graph.compute "neg"
   // CHECK-NEXT: graph.compute "reduce_sum"
   // CHECK-NEXT: graph.yield
