@@ -48,7 +48,8 @@ std::optional<RowSource> RowSource::match(Value value, exec::KernelOp kernel, st
   }
   source.parameter = argument.getArgNumber();
   source.stride = kernel.getRowStrides()[source.parameter];
-  if (source.stride == 0 || source.stride % lanes) { // 0: a weight, whose rows have no room between them
+  if (source.stride == 0 ||
+      source.stride % lanes) { // 0: a weight, whose rows have no room between them
     reason = "the left operand's rows are not padded to 16 elements";
     return std::nullopt;
   }

@@ -56,6 +56,8 @@ public:
   void run(llvm::function_ref<void(Value)> step);
   /// The gates first .. first + count - 1 plus `source` times the recurrent weight.
   void addRecurrence(const ScratchArray &source, unsigned first, unsigned count);
+  /// The state after the last step; 0 where a sequence has none, as ONNX Runtime has it.
+  void writeLast(unsigned result, const ScratchArray &values);
   void forHidden(llvm::function_ref<void(Value)> body) {
     f.loop(hidden, {}, [&](Value j, ValueRange) {
       body(j);
@@ -95,13 +97,15 @@ public:
 
 private:
   unsigned gateCount;
+  Value length; // of this sequence
   SmallVector<StringRef> activations;
 };
 
 } // namespace
 
 void Cell::run(llvm::function_ref<void(Value)> step) {
-  Value projections = op.getOperand(0), steps = f.extent(projections, 0), length = steps;
+  Value projections = op.getOperand(0), steps = f.extent(projections, 0);
+  length = steps;
   if (hasParam(op, "lengths")) {
     length = f.readIndex(op.getOperands().back(), batch);
     length = f.max(f.min(length, steps), f.index(0));
@@ -122,7 +126,16 @@ void Cell::run(llvm::function_ref<void(Value)> step) {
     forHidden([&](Value j) { f.write(0, real(0), {f.add(length, i), batch, j}); });
     return SmallVector<Value>();
   });
-  forHidden([&](Value j) { f.write(1, state.get(j), {batch, j}); });
+  writeLast(1, state);
+}
+
+void Cell::writeLast(unsigned result, const ScratchArray &values) {
+  forHidden([&](Value j) {
+    Value last = values.get(j);
+    if (hasParam(op, "lengths"))
+      last = f.select(f.less(f.index(0), length), last, real(0));
+    f.write(result, last, {batch, j});
+  });
 }
 
 void Cell::addRecurrence(const ScratchArray &source, unsigned first, unsigned count) {
@@ -219,7 +232,7 @@ static void lstmCells(FillBuilder &f, ComputeOp op, ValueRange item) {
       c.setState(time, j, c.mul(output, c.activateUnclipped(2, cell)));
     });
   });
-  c.forHidden([&](Value j) { f.write(2, memory.get(j), {c.batch, j}); });
+  c.writeLast(2, memory);
 }
 
 /// Gates z, r, h. With `recurrent_bias` [hidden], operand 3, the reset gate works on what the
