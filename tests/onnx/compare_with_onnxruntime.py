@@ -205,9 +205,8 @@ def capp_gpt(inputs):
     heads, width = 4, 16
 
     def prompt(ids, past, steps=6, batch=1, seed=0):
-        random = np.random.default_rng(seed)
-
         def calls(run):
+            random = np.random.default_rng(seed)
             cache = {n: random.normal(size=(batch, heads, past, width)).astype(np.float32)
                      for n in inputs if n.startswith("past")}
             tokens, position = np.array([ids] * batch), past
