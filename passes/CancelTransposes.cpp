@@ -8,6 +8,9 @@
 // Images of ONNX have their channels first, convolutions of the graph have them last; between two
 // convolutions nothing of that is left. A transpose that moves only dims of one element is a
 // reshape, and reshapes of reshapes are one.
+//
+// Rows of matrices that are seen with more leading dims move down in the same way, so that what
+// follows a matmul elementwise is computed on its rows, in its kernel.
 #include "ir/Graph/Operators.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "passes/Passes.h"
@@ -239,10 +242,81 @@ struct SinkPastDims : OfCompute {
   }
 };
 
+/// An elementwise op on rows [n, d] that are seen as [a, b, …, d]: it is done on the rows.
+struct SinkReshapePastMap : OfCompute {
+  using OfCompute::OfCompute;
+  LogicalResult matchAndRewrite(ComputeOp op, PatternRewriter &b) const override {
+    if (operatorOf(op).cost != Cost::Map)
+      return failure();
+    RankedTensorType type = tensorOf(op.getResult(0)), rows;
+    for (Value operand : op.getOperands())
+      if (ComputeOp inner = definedBy(operand, "reshape");
+          inner && sameShape(tensorOf(operand), type))
+        if (RankedTensorType from = tensorOf(inner.getOperand(0));
+            !getStored(from) && isRowsOf(from, type))
+          rows = from;
+    if (!rows)
+      return failure();
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands()) {
+      Value moved = asRows(b, op.getLoc(), operand, type, rows);
+      if (!moved)
+        return failure();
+      operands.push_back(moved);
+    }
+    auto moved = ComputeOp::create(b, op.getLoc(),
+                                   TypeRange(RankedTensorType::get(
+                                       rows.getShape(), type.getElementType(), rows.getEncoding())),
+                                   op.getKindAttr(), operands, op.getParams());
+    b.replaceOp(op, reshape(b, op.getLoc(), moved.getResult(0), type));
+    return success();
+  }
+
+private:
+  static bool sameShape(RankedTensorType left, RankedTensorType right) {
+    return left.getShape() == right.getShape() && getDims(left) == getDims(right);
+  }
+  static bool isRowsOf(RankedTensorType rows, RankedTensorType type) {
+    return rows.getRank() == 2 && type.getRank() > 2 && !rows.isDynamicDim(1) &&
+           rows.getDimSize(1) == type.getShape().back();
+  }
+  /// An operand of an op on `type` as that of the same op on `rows`; null where it is neither the
+  /// same for all rows nor one of each.
+  static Value asRows(PatternRewriter &b, Location loc, Value operand, RankedTensorType type,
+                      RankedTensorType rows) {
+    RankedTensorType own = tensorOf(operand);
+    if (own.getRank() == 0)
+      return operand;
+    auto constant = operand.getDefiningOp<ConstantOp>();
+    if (constant && isa<SplatElementsAttr>(constant.getValue())) {
+      auto splat = cast<SplatElementsAttr>(constant.getValue()).getSplatValue<Attribute>();
+      auto scalar = RankedTensorType::get({}, own.getElementType());
+      return ConstantOp::create(b, loc, DenseElementsAttr::get(scalar, splat));
+    }
+    if (sameShape(own, type)) {
+      if (ComputeOp inner = definedBy(operand, "reshape"))
+        if (sameShape(tensorOf(inner.getOperand(0)), rows))
+          return inner.getOperand(0);
+      if (getStored(own))
+        return {};
+      return reshape(
+          b, loc, operand,
+          RankedTensorType::get(rows.getShape(), own.getElementType(), rows.getEncoding()));
+    }
+    bool sameForAll = own.hasStaticShape() &&
+                      llvm::all_of(own.getShape().drop_back(), [](int64_t e) { return e == 1; });
+    if (!sameForAll)
+      return {};
+    auto vector = RankedTensorType::get(own.getShape().take_back(), own.getElementType());
+    return own.getRank() == 1 ? operand : reshape(b, loc, operand, vector);
+  }
+};
+
 struct CancelTransposes : kiln::impl::CancelTransposesBase<CancelTransposes> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<SimplifyTranspose, SimplifyReshape, SinkPastMap, SinkPastDims>(&getContext());
+    patterns.add<SimplifyTranspose, SimplifyReshape, SinkPastMap, SinkPastDims, SinkReshapePastMap>(
+        &getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

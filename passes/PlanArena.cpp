@@ -296,8 +296,8 @@ ArenaPlan Planner::run() {
   };
 
   // What grows alike is comparable, and lies well largest first. Sizes of different growth are not:
-  // there it pays to have what grows slowly below, for then several kinds of fast growth may begin at
-  // the same place.
+  // there it pays to have what grows slowly below, for then several kinds of fast growth may begin
+  // at the same place.
   SmallVector<size_t> bySize(kinds.size()), byGrowth;
   std::iota(bySize.begin(), bySize.end(), 0);
   byGrowth = bySize;

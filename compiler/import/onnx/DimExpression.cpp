@@ -66,7 +66,8 @@ private:
       rest = rest.ltrim();
       return value && rest.consume_front(")") ? value : AffineExpr();
     }
-    StringRef word = rest.take_while([](char c) { return llvm::isAlnum(c) || c == '_' || c == '.'; });
+    StringRef word =
+        rest.take_while([](char c) { return llvm::isAlnum(c) || c == '_' || c == '.'; });
     rest = rest.drop_front(word.size());
     int64_t number;
     if (!word.empty() && llvm::isDigit(word[0]))

@@ -53,8 +53,8 @@ static bool mayBeExpression(const OnnxDim &dim, ArrayRef<DimBounds> bounds) {
          llvm::none_of(bounds, [&](const DimBounds &given) { return given.name == dim.param; });
 }
 
-/// An input's type and dims; the value is the function's argument. Sizes that may follow from others
-/// are left null: deriveDims.
+/// An input's type and dims; the value is the function's argument. Sizes that may follow from
+/// others are left null: deriveDims.
 std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
   if (input.kind != OnnxValue::Tensor) {
     a.fail("input " + input.name + ": only tensors can be given, not sequences or optionals");
@@ -95,7 +95,8 @@ void OnnxImport::deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &
       continue;
     size = a.findDim(dim.param);
     if (!size)
-      size = parseDimExpression(dim.param, &context, [&](StringRef name) { return a.findDim(name); });
+      size =
+          parseDimExpression(dim.param, &context, [&](StringRef name) { return a.findDim(name); });
     if (!size) {
       DimBounds found = a.boundsOf(dim.param);
       size = a.declareDim(dim.param, found.min, found.max);
