@@ -52,8 +52,7 @@ void kiln::setTileTuning(func::FuncOp function, const Target &target) {
   if (target.tuneFor.empty())
     return;
   OpBuilder b(function.getContext());
-  function->setAttr("passthrough",
-                    b.getArrayAttr(b.getStrArrayAttr({"tune-cpu", target.tuneFor})));
+  function->setAttr("passthrough", b.getArrayAttr(b.getStrArrayAttr({"tune-cpu", target.tuneFor})));
 }
 
 std::optional<std::string> kiln::refuseFloatTile(const Format &format) {
