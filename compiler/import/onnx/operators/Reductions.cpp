@@ -8,8 +8,8 @@ using namespace kiln;
 
 // ---- Reductions -------------------------------------------------------------------------------
 
-/// The shape of a reduction whose axes are computed while the model runs: what the model declares, or
-/// dims that are given then.
+/// The shape of a reduction whose axes are computed while the model runs: what the model declares,
+/// or dims that are given then.
 static std::optional<Shape> shapeOfComputedAxes(NodeImport &n, const Array &x, const Array &axes,
                                                 bool keep) {
   ArrayBuilder &a = n.a;
@@ -49,9 +49,9 @@ static std::optional<Shape> shapeOfComputedAxes(NodeImport &n, const Array &x, c
   for (AffineExpr size : x.shape)
     most = std::max(most, a.boundsOf(size).second);
   for (int64_t dim = 0; dim < rank - removed; ++dim)
-    shape.push_back(a.declareComputedDim(n.node.outputs[0] + "_" + std::to_string(dim), 0,
-                                         keep ? std::max<int64_t>(a.boundsOf(x.shape[dim]).second, 1)
-                                              : most));
+    shape.push_back(
+        a.declareComputedDim(n.node.outputs[0] + "_" + std::to_string(dim), 0,
+                             keep ? std::max<int64_t>(a.boundsOf(x.shape[dim]).second, 1) : most));
   if (!shape.empty())
     a.setDims(shape, values);
   return shape;
@@ -69,9 +69,9 @@ static void addReduction(NodeImport &n, StringRef kind) {
     std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep);
     if (!shape)
       return;
-    return n.results.push_back(
-        n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element, *shape,
-                    n.a.params({{"keep_dims", n.a.attr(int64_t(keep))}})));
+    return n.results.push_back(n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element,
+                                           *shape,
+                                           n.a.params({{"keep_dims", n.a.attr(int64_t(keep))}})));
   }
   SmallVector<int64_t> axes;
   if (n.has(1) && n.inputs[1].extent(0) == 0) {

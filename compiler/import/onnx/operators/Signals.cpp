@@ -130,7 +130,8 @@ static Array transformAlong(NodeImport &n, Array x, int64_t axis) {
     const SmallVector<AffineExpr> *known = a.expressionsOf(n.inputs[1]);
     if (known && known->size() == 1) {
       length = known->front();
-    } else if (auto shape = n.declaredShape(0); shape && (inverse || !half) && int64_t(shape->size()) == rank) {
+    } else if (auto shape = n.declaredShape(0);
+               shape && (inverse || !half) && int64_t(shape->size()) == rank) {
       length = (*shape)[axis];
     } else {
       return a.fail("the length of the transform is not known");
@@ -172,9 +173,8 @@ static void transformAlongComputed(NodeImport &n, const Array &x) {
     Array y = transformAlong(n, x, dim);
     if (a.failed())
       return;
-    if (!llvm::all_of(llvm::zip(y.shape, *declared), [&](auto pair) {
-          return a.same(std::get<0>(pair), std::get<1>(pair));
-        }))
+    if (!llvm::all_of(llvm::zip(y.shape, *declared),
+                      [&](auto pair) { return a.same(std::get<0>(pair), std::get<1>(pair)); }))
       continue;
     if (!result) {
       result = y;
