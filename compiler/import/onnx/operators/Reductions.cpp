@@ -8,6 +8,55 @@ using namespace kiln;
 
 // ---- Reductions -------------------------------------------------------------------------------
 
+/// The shape of a reduction whose axes are computed while the model runs: what the model declares,
+/// or dims that are given then.
+static std::optional<Shape> shapeOfComputedAxes(NodeImport &n, const Array &x, const Array &axes,
+                                                bool keep) {
+  ArrayBuilder &a = n.a;
+  int64_t rank = x.rank(), removed = keep ? 0 : axes.extent(0);
+  if (axes.rank() != 1 || removed < 0 || removed > rank) {
+    n.fail("the number of axes is not known");
+    return std::nullopt;
+  }
+  const OnnxValue *declared = n.declared(0);
+  auto isFixed = [](const OnnxDim &dim) { return dim.extent >= 0; };
+  if (declared && int64_t(declared->shape.size()) == rank - removed &&
+      llvm::all_of(declared->shape, isFixed))
+    return n.declaredShape(0);
+  // Sizes of all dims, and of each whether it is an axis.
+  Type i64 = a.b.getI64Type(), truth = a.b.getI1Type();
+  auto iota = [&](ArrayRef<int64_t> shape, int64_t axis) {
+    return a.compute("iota", {}, i64, a.numbers(shape), a.params({{"axis", a.attr(axis)}}));
+  };
+  Array wide = a.cast(axes, i64), zero = a.scalar(i64, 0), count = a.scalar(i64, double(rank));
+  wide = a.map("where", {a.map("less", {wide, zero}, truth), a.add(wide, count), wide}, i64);
+  Array dims = iota({rank, 1}, 0);
+  Array isAxis = a.cast(a.map("equal", {dims, wide}, truth), i64); // [dims, axes]
+  isAxis = a.reduce("max", isAxis, int64_t(1), /*keepDims=*/false);
+  Array kept = a.sub(a.scalar(i64, 1), isAxis), sizes = a.integers(x.shape), values;
+  if (keep) {
+    values = a.add(a.mul(kept, sizes), isAxis);
+  } else {
+    // Dim i of the result is the dim with i kept ones in front of it.
+    Array before = a.cast(a.map("less", {iota({1, rank}, 1), dims}, truth), i64);
+    before = a.reduce("sum", a.mul(before, kept), int64_t(1), false);
+    Array isSource = a.map("equal", {iota({rank - removed, 1}, 0), before}, truth);
+    Array source = a.mul(a.cast(isSource, i64), a.mul(kept, sizes));
+    values = a.reduce("sum", source, int64_t(1), false);
+  }
+  Shape shape;
+  int64_t most = 1;
+  for (AffineExpr size : x.shape)
+    most = std::max(most, a.boundsOf(size).second);
+  for (int64_t dim = 0; dim < rank - removed; ++dim)
+    shape.push_back(
+        a.declareComputedDim(n.node.outputs[0] + "_" + std::to_string(dim), 0,
+                             keep ? std::max<int64_t>(a.boundsOf(x.shape[dim]).second, 1) : most));
+  if (!shape.empty())
+    a.setDims(shape, values);
+  return shape;
+}
+
 /// The axes are an attribute, and from some version on an input; with `noop_with_empty_axes` none
 /// means no reduction, else all.
 static void addReduction(NodeImport &n, StringRef kind) {
@@ -17,13 +66,9 @@ static void addReduction(NodeImport &n, StringRef kind) {
   bool keep = n.integer("keepdims", 1) != 0, noop = n.integer("noop_with_empty_axes", 0) != 0;
   if (!n.hasAttribute("axes") && n.has(1) && !n.a.isConstant(n.inputs[1]) &&
       n.inputs[1].extent(0) != 0) {
-    // The axes are computed while the model runs: the result's shape is what the model says.
-    std::optional<Shape> shape = n.declaredShape(0);
+    std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep);
     if (!shape)
-      return n.fail("axes that are computed need an output of declared shape");
-    if (int64_t(shape->size()) > x.rank())
-      return n.fail(
-          llvm::formatv("the output has {0} dims, the input {1}", shape->size(), x.rank()));
+      return;
     return n.results.push_back(n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element,
                                            *shape,
                                            n.a.params({{"keep_dims", n.a.attr(int64_t(keep))}})));

@@ -351,10 +351,15 @@ static void importGridSample(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
   ArrayBuilder &a = n.a;
-  const Array &x = n.inputs[0], &grid = n.inputs[1];
+  const Array &x = n.inputs[0];
+  Array grid = n.inputs[1];
+  AffineExpr coordinates = a.number(x.rank() - 2);
   if (x.rank() < 3 || x.rank() > 5 || grid.rank() != x.rank() ||
-      grid.extent(grid.rank() - 1) != x.rank() - 2)
+      !a.sameOrRequired(grid.shape.back(), coordinates, "the coordinates of a grid"))
     return n.fail("takes [N, C, spatial dims] and a grid with a coordinate for each of them");
+  Shape places = grid.shape;
+  places.back() = coordinates;
+  grid = a.reshape(grid, places);
   std::string mode = n.text("mode", n.version < 20 ? "bilinear" : "linear");
   mode = mode == "bilinear" ? "linear" : mode == "bicubic" ? "cubic" : mode;
   Shape shape{x.shape[0]};

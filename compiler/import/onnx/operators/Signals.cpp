@@ -118,53 +118,40 @@ static Array fitted(ArrayBuilder &a, const Array &x, int64_t dim, AffineExpr len
                              {"pads_given", a.attr(int64_t(0))}}));
 }
 
-static void importDft(NodeImport &n) {
-  Array x = n.input(0);
-  if (!x)
-    return;
+/// The transform along one axis; empty after fail().
+static Array transformAlong(NodeImport &n, Array x, int64_t axis) {
   ArrayBuilder &a = n.a;
-  int64_t rank = x.rank(), parts = rank > 1 ? x.extent(rank - 1) : -1;
-  int64_t given = n.integer("axis", n.version < 20 ? 1 : -2);
-  if (n.version >= 20 && n.has(2)) {
-    auto known = a.integersOf(n.inputs[2]);
-    if (!known || known->size() != 1) {
-      // The axis is computed: only one with the declared length is thinkable.
-      return n.fail("an axis that is computed while the model runs is not supported");
-    }
-    given = known->front();
-  }
-  std::optional<int64_t> axis = n.axis(given, rank);
-  if (!axis)
-    return;
-  if ((parts != 1 && parts != 2) || *axis + 1 == rank)
-    return n.fail("takes [..., 1] or [..., 2] and an axis before the last");
+  int64_t rank = x.rank(), parts = x.extent(rank - 1);
   bool inverse = n.integer("inverse", 0) != 0, half = n.integer("onesided", 0) != 0;
-  AffineExpr length = x.shape[*axis];
+  AffineExpr length = x.shape[axis];
   if (inverse && half)
     length = a.simplify(length * 2 - 2);
   if (n.has(1)) {
     const SmallVector<AffineExpr> *known = a.expressionsOf(n.inputs[1]);
     if (known && known->size() == 1) {
       length = known->front();
-    } else if (auto shape = n.declaredShape(0); shape && !half && int64_t(shape->size()) == rank) {
-      length = (*shape)[*axis];
+    } else if (auto shape = n.declaredShape(0);
+               shape && (inverse || !half) && int64_t(shape->size()) == rank) {
+      length = (*shape)[axis];
     } else {
-      return n.fail("the length of the transform is not known");
+      return a.fail("the length of the transform is not known");
     }
   }
   SmallVector<int64_t> perm, back(rank);
   for (int64_t dim = 0; dim < rank; ++dim)
-    if (dim != *axis)
+    if (dim != axis)
       perm.push_back(dim);
-  perm.insert(perm.end() - 1, *axis);
+  perm.insert(perm.end() - 1, axis);
   for (auto [to, from] : llvm::enumerate(perm))
     back[from] = int64_t(to);
-  x = a.transpose(x, perm);
+  // Sums of many terms that cancel: they are made in f64.
+  Type element = x.element;
+  x = a.cast(a.transpose(x, perm), a.b.getF64Type());
   Array y;
   if (inverse && half) {
     auto fixed = dyn_cast<AffineConstantExpr>(length);
     if (!fixed || parts != 2 || fixed.getValue() < 1 || fixed.getValue() > kMostFixedLength)
-      return n.fail("a one-sided inverse needs complex numbers and a fixed length");
+      return a.fail("a one-sided inverse needs complex numbers and a fixed length");
     x = fitted(a, x, rank - 2, a.number(fixed.getValue() / 2 + 1));
     y = invertReal(a, x, fixed.getValue());
   } else {
@@ -172,7 +159,58 @@ static void importDft(NodeImport &n) {
     x = fitted(a, x, rank - 2, length);
     y = transform(a, x, {length, frequencies, parts, inverse, x.element});
   }
-  n.results.push_back(a.transpose(y, back));
+  return a.cast(a.transpose(y, back), element);
+}
+
+/// An axis that is computed: of the axes whose transforms have the declared shape, that one's.
+static void transformAlongComputed(NodeImport &n, const Array &x) {
+  ArrayBuilder &a = n.a;
+  std::optional<Shape> declared = n.declaredShape(0);
+  if (!declared || int64_t(declared->size()) != x.rank())
+    return n.fail("an axis that is computed needs an output of declared shape");
+  Array axis = a.reshape(a.cast(n.inputs[2], a.b.getI64Type()), {}), result;
+  for (int64_t dim = 0; dim + 1 < x.rank(); ++dim) {
+    Array y = transformAlong(n, x, dim);
+    if (a.failed())
+      return;
+    if (!llvm::all_of(llvm::zip(y.shape, *declared),
+                      [&](auto pair) { return a.same(std::get<0>(pair), std::get<1>(pair)); }))
+      continue;
+    if (!result) {
+      result = y;
+      continue;
+    }
+    auto is = [&](int64_t number) {
+      return a.map("equal", {axis, a.scalar(axis.element, double(number))}, a.b.getI1Type());
+    };
+    Array here = a.map("or", {is(dim), is(dim - x.rank())});
+    result = a.map("where", {here, y, result}, y.element);
+  }
+  if (!result)
+    return n.fail("no axis has a transform of the declared shape");
+  n.results.push_back(result);
+}
+
+static void importDft(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  int64_t rank = x.rank(), parts = rank > 1 ? x.extent(rank - 1) : -1;
+  if (parts != 1 && parts != 2)
+    return n.fail("takes [..., 1] or [..., 2]");
+  int64_t given = n.integer("axis", n.version < 20 ? 1 : -2);
+  if (n.version >= 20 && n.has(2)) {
+    auto known = n.a.integersOf(n.inputs[2]);
+    if (!known || known->size() != 1)
+      return transformAlongComputed(n, x);
+    given = known->front();
+  }
+  std::optional<int64_t> axis = n.axis(given, rank);
+  if (!axis)
+    return;
+  if (*axis + 1 == rank)
+    return n.fail("transforms along an axis before the last");
+  n.results.push_back(transformAlong(n, x, *axis));
 }
 
 /// Transforms of overlapping frames [batch, frames, length, parts] of a signal.
