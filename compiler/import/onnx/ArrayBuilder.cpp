@@ -90,7 +90,11 @@ void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {
   SmallVector<Attribute> symbols;
   for (AffineExpr dim : computed)
     symbols.push_back(nameOf(dim));
-  graph::SetDimsOp::create(b, location, valueOf(values), b.getArrayAttr(symbols));
+  // Constants too are computed: the values lie in the call's memory.
+  Array known = values;
+  if (!known.value)
+    known = compute("identity", values, values.element, values.shape);
+  graph::SetDimsOp::create(b, location, known.value, b.getArrayAttr(symbols));
 }
 
 bool ArrayBuilder::dependsOnComputed(AffineExpr size, unsigned first) const {
