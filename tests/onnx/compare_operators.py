@@ -122,12 +122,15 @@ def recurrent_cases(w):
         recurrent(w, f"{low}_weights_given", op, gates, "bidirectional", fixed=False)
         recurrent(w, f"{low}_clip", op, gates, clip=0.3)
         recurrent(w, f"{low}_no_bias", op, gates, biases=False, hidden=13)
+        recurrent(w, f"{low}_batch_4", op, gates, "bidirectional", batch=4, initial=True)
+        recurrent(w, f"{low}_batch_6", op, gates, "reverse", batch=6, hidden=21)
         recurrent(w, f"{low}_one", op, gates, time=1, batch=1, hidden=32, size=64, initial=True)
     recurrent(w, "lstm_peepholes", "LSTM", 4, "bidirectional", peepholes=True, initial=True)
     recurrent(w, "lstm_input_forget", "LSTM", 4, input_forget=1)
     recurrent(w, "lstm_activations", "LSTM", 4, activations=["HardSigmoid", "Softsign", "Relu"],
               activation_alpha=[0.3], activation_beta=[0.4])
     recurrent(w, "gru_reset_after", "GRU", 3, "bidirectional", linear_before_reset=1, initial=True)
+    recurrent(w, "gru_reset_after_batch_8", "GRU", 3, batch=8, linear_before_reset=1, initial=True)
     recurrent(w, "gru_reset_after_no_bias", "GRU", 3, linear_before_reset=1, biases=False)
     recurrent(w, "rnn_activations", "RNN", 1, "bidirectional", activations=["Elu", "LeakyRelu"],
               activation_alpha=[0.5, 0.1])
