@@ -52,6 +52,7 @@ private:
   void addPrologues();
   void copyProducers(unsigned group, unsigned op, bool direct);
   void copyViews(unsigned group);
+  bool joinsProduct(unsigned op) const;
   void groupArrays();
   bool joinUser(unsigned product, const llvm::BitVector &inlined,
                 llvm::DenseMap<unsigned, unsigned> &products) const;
@@ -165,6 +166,38 @@ void Grouping::mergeHeads(Operation *op) {
   }
 }
 
+/// Whether an array op follows a contraction on its rows: element by element, beside it constants of one
+/// value, vectors of a value for each column, and matrices of the same shape.
+bool Grouping::joinsProduct(unsigned op) const {
+  auto map = dyn_cast<ComputeOp>(ops[op]);
+  if (!map || !operatorOf(map).map)
+    return false;
+  auto isF32 = [](RankedTensorType type) { return type.getElementType().isF32(); };
+  RankedTensorType type = tensorOf(map.getResult(0));
+  if (type.getRank() != 2 || !isF32(type) || type.isDynamicDim(1) || type.getDimSize(1) < 2)
+    return false;
+  bool follows = false;
+  for (Value operand : map.getOperands()) {
+    RankedTensorType own = tensorOf(operand);
+    if (!isF32(own))
+      return false;
+    if (auto constant = operand.getDefiningOp<ConstantOp>()) {
+      if (!isa<SplatElementsAttr>(constant.getValue()))
+        return false;
+      continue;
+    }
+    StoredAttr stored = getStored(own);
+    bool isVector = own.getRank() == 1 && own.getDimSize(0) == type.getDimSize(1) &&
+                    (stored ? stored.getFormat() == "f32" : type.getDimSize(1) % 16 == 0);
+    if (own != type && !isVector)
+      return false;
+    int from = producer(operand);
+    follows = follows || (own == type && from >= 0 &&
+                          groups[groupOf[from]].kind == GroupKind::Contraction);
+  }
+  return follows;
+}
+
 void Grouping::joinEpilogues() {
   for (auto [i, op] : llvm::enumerate(ops)) {
     if (kindOf(i) == FusionKind::Contraction) {
@@ -173,8 +206,9 @@ void Grouping::joinEpilogues() {
       groups[i].width = cast<RankedTensorType>(op->getResult(0).getType()).getShape().back();
     } else if (kindOf(i) == FusionKind::Attention) {
       groups[i].kind = GroupKind::Attention;
-    } else if (kindOf(i) == FusionKind::Elementwise) {
-      mergeHeads(op);
+    } else if (kindOf(i) == FusionKind::Elementwise || joinsProduct(i)) {
+      if (kindOf(i) == FusionKind::Elementwise)
+        mergeHeads(op);
       // The latest region first: an op that adds what two regions give joins the one it waits for.
       std::set<unsigned, std::greater<>> candidates;
       for (Value operand : op->getOperands())
@@ -394,15 +428,17 @@ void Grouping::groupArrays() {
     sizes[i] = std::min(sizes[i], 2 * kMaxArrayOps);
   }
   llvm::DenseMap<unsigned, unsigned> products;
+  // An epilogue's operands lie in memory, and what it gives is a result of its region.
+  auto isEpilogue = [&](unsigned op) { return groups[groupOf[op]].kind == GroupKind::Contraction; };
   for (unsigned i = ops.size(); i-- > 0;) {
     auto array = dyn_cast<ComputeOp>(ops[i]);
-    if (!array)
+    if (!array || isEpilogue(i))
       continue;
     inlined[i] = llvm::all_of(array->getUsers(), [&](Operation *user) {
       auto it = index.find(user);
       auto consumer = dyn_cast<ComputeOp>(user);
       return it != index.end() && consumer && mayCompute(array, consumer) &&
-             sizes[it->second] <= kMaxArrayOps;
+             sizes[it->second] <= kMaxArrayOps && !isEpilogue(it->second);
     });
     if (!inlined[i])
       continue;
@@ -420,7 +456,7 @@ void Grouping::groupArrays() {
       }
   }
   for (unsigned i = 0; i < ops.size(); ++i) {
-    if (kindOf(i) != FusionKind::Array || inlined[i])
+    if (kindOf(i) != FusionKind::Array || inlined[i] || isEpilogue(i))
       continue;
     groups[i].kind = GroupKind::Array;
     SmallVector<unsigned> work{i};

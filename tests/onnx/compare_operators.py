@@ -41,13 +41,13 @@ class Writer:
     def __init__(self, work, pattern):
         self.work, self.pattern, self.count = pathlib.Path(work) / "node", pattern, 0
 
-    def add(self, name, nodes, inputs, outputs, constants=None, opset=17, dims=None):
-        """inputs: name -> array; outputs: (name, type, shape or None); dims: input -> shape with names."""
+    def add(self, name, nodes, inputs, outputs, constants=None, opset=17, expected=None):
+        """inputs: name -> array; outputs: (name, type, shape or None); expected: instead of ONNX Runtime."""
         if not fnmatch.fnmatch(name, self.pattern):
             return
         graph = helper.make_graph(
             nodes, name,
-            [value(n, kind_of(a), (dims or {}).get(n, a.shape)) for n, a in inputs.items()],
+            [value(n, kind_of(a), a.shape) for n, a in inputs.items()],
             [value(n, kind, shape) for n, kind, shape in outputs],
             [numpy_helper.from_array(a, n) for n, a in (constants or {}).items()])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
@@ -55,17 +55,21 @@ class Writer:
         folder = self.work / f"test_{name}" / "test_data_set_0"
         folder.mkdir(parents=True)
         onnx.save(model, folder.parent / "model.onnx")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        results = session.run(None, inputs)
+        results = expected or self.run_peer(model, inputs)
         for kind, arrays in (("input", inputs.items()),
                              ("output", zip([o[0] for o in outputs], results))):
             for i, (n, array) in enumerate(arrays):
                 (folder / f"{kind}_{i}.pb").write_bytes(
                     numpy_helper.from_array(np.asarray(array), n).SerializeToString())
         self.count += 1
+
+    @staticmethod
+    def run_peer(model, inputs):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return session.run(None, inputs)
 
 
 def floats(*shape, seed=0):
@@ -118,12 +122,15 @@ def recurrent_cases(w):
         recurrent(w, f"{low}_weights_given", op, gates, "bidirectional", fixed=False)
         recurrent(w, f"{low}_clip", op, gates, clip=0.3)
         recurrent(w, f"{low}_no_bias", op, gates, biases=False, hidden=13)
+        recurrent(w, f"{low}_batch_4", op, gates, "bidirectional", batch=4, initial=True)
+        recurrent(w, f"{low}_batch_6", op, gates, "reverse", batch=6, hidden=21)
         recurrent(w, f"{low}_one", op, gates, time=1, batch=1, hidden=32, size=64, initial=True)
     recurrent(w, "lstm_peepholes", "LSTM", 4, "bidirectional", peepholes=True, initial=True)
     recurrent(w, "lstm_input_forget", "LSTM", 4, input_forget=1)
     recurrent(w, "lstm_activations", "LSTM", 4, activations=["HardSigmoid", "Softsign", "Relu"],
               activation_alpha=[0.3], activation_beta=[0.4])
     recurrent(w, "gru_reset_after", "GRU", 3, "bidirectional", linear_before_reset=1, initial=True)
+    recurrent(w, "gru_reset_after_batch_8", "GRU", 3, batch=8, linear_before_reset=1, initial=True)
     recurrent(w, "gru_reset_after_no_bias", "GRU", 3, linear_before_reset=1, biases=False)
     recurrent(w, "rnn_activations", "RNN", 1, "bidirectional", activations=["Elu", "LeakyRelu"],
               activation_alpha=[0.5, 0.1])
@@ -147,6 +154,11 @@ def if_cases(w):
         then = branch("t", [node("Concat", ["x", "x"], ["a"], axis=0)], "a", F, None)
         w.add(f"if_sizes_{flag}",
               [node("If", ["c"], ["z"], then_branch=then, else_branch=other),
+               node("ReduceSum", ["z"], ["y"], keepdims=0), node("Shape", ["z"], ["s"])],
+              {"x": x, "c": np.array(flag)}, [("y", F, []), ("s", I64, [2])])
+        wide = branch("e", [node("Concat", ["x", "x"], ["b"], axis=1)], "b", F, None)
+        w.add(f"if_two_sizes_{flag}",
+              [node("If", ["c"], ["z"], then_branch=then, else_branch=wide),
                node("ReduceSum", ["z"], ["y"], keepdims=0), node("Shape", ["z"], ["s"])],
               {"x": x, "c": np.array(flag)}, [("y", F, []), ("s", I64, [2])])
         inner = node("If", ["d"], ["a"],
@@ -300,6 +312,37 @@ def order_cases(w):
           [("y", I64, ["n"])])
     w.add("compress_axis", [node("Compress", ["x", "c"], ["y"], axis=1)],
           {"x": floats(3, 8), "c": r.integers(0, 2, (6,)).astype(bool)}, [("y", F, [3, "n"])])
+
+
+@case
+def places_outside(w):
+    """What lies outside a dim is brought to the nearest place inside; ONNX Runtime refuses it."""
+    node = helper.make_node
+    data, far = floats(6, 5), 10 ** 18
+    given = np.array([0, 7, -9, far, -far, -1], np.int64)
+
+    def inside(places, extent):
+        return np.clip(np.where(places < 0, places + extent, places), 0, extent - 1)
+
+    w.add("outside_gather", [node("Gather", ["x", "i"], ["y"], axis=0)], {"x": data, "i": given},
+          [("y", F, [6, 5])], expected=[data[inside(given, 6)]])
+    columns = np.stack([given] * 5, 1)
+    w.add("outside_gather_elements", [node("GatherElements", ["x", "i"], ["y"], axis=0)],
+          {"x": data, "i": columns}, [("y", F, [6, 5])],
+          expected=[np.take_along_axis(data, inside(columns, 6), 0)])
+    pairs = np.stack([given, given[::-1]], 1)
+    w.add("outside_gather_nd", [node("GatherND", ["x", "i"], ["y"])], {"x": data, "i": pairs},
+          [("y", F, [6])], expected=[data[inside(pairs[:, 0], 6), inside(pairs[:, 1], 5)]])
+    updates, rows, cells = floats(6, 5, seed=1), data.copy(), data.copy()
+    for i in range(6):
+        for j in range(5):
+            rows[inside(columns, 6)[i, j], j] = updates[i, j]
+        cells[inside(pairs[i, 0], 6), inside(pairs[i, 1], 5)] = updates[i, 0]
+    w.add("outside_scatter_elements", [node("ScatterElements", ["x", "i", "u"], ["y"], axis=0)],
+          {"x": data, "i": columns, "u": updates}, [("y", F, [6, 5])], opset=18, expected=[rows])
+    w.add("outside_scatter_nd", [node("ScatterND", ["x", "i", "u"], ["y"])],
+          {"x": data, "i": pairs, "u": np.ascontiguousarray(updates[:, 0])}, [("y", F, [6, 5])],
+          opset=18, expected=[cells])
 
 
 def main():

@@ -90,7 +90,11 @@ void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {
   SmallVector<Attribute> symbols;
   for (AffineExpr dim : computed)
     symbols.push_back(nameOf(dim));
-  graph::SetDimsOp::create(b, location, valueOf(values), b.getArrayAttr(symbols));
+  // Constants too are computed: the values lie in the call's memory.
+  Array known = values;
+  if (!known.value)
+    known = compute("identity", values, values.element, values.shape);
+  graph::SetDimsOp::create(b, location, known.value, b.getArrayAttr(symbols));
 }
 
 bool ArrayBuilder::dependsOnComputed(AffineExpr size, unsigned first) const {
@@ -545,7 +549,9 @@ Value ArrayBuilder::constantValue(const Array &array) {
     }
   }
   kept.push_back(tensor);
-  return useWeight(*tensor, type, false, kRawFormatName);
+  // Vectors of floats lie as those of other importers do, so that every kernel reads them.
+  bool isVector = type.getRank() == 1 && array.element.isF32() && type.getDimSize(0) > 0;
+  return useWeight(*tensor, type, false, isVector ? StringRef("f32") : kRawFormatName);
 }
 
 Value ArrayBuilder::symbolicValue(const Array &array) {

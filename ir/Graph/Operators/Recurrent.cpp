@@ -2,7 +2,8 @@
 //
 // Cells get the projections of all inputs at once, made by a matmul before; what is left here is,
 // for each step, the last state times the recurrent weight [hidden, gates * hidden], row by row:
-// the inner loops run over gates side by side in memory. A sequence of the batch is an item.
+// the inner loops run over gates side by side in memory. A group of sequences of the batch is an
+// item.
 #include "ir/Graph/Operators/Scratch.h"
 
 using namespace mlir;
@@ -34,21 +35,24 @@ static void cumulate(FillBuilder &f, ComputeOp op, ValueRange item) {
 
 namespace {
 
-/// Operands: gates [time, batch, gates * hidden], the recurrent weight [hidden, gates * hidden],
-/// the state [batch, hidden], and what the cell has besides (of an LSTM first its cell state).
-/// Where the param `lengths` is there, the last operand tells how long each sequence is. Results:
-/// all states [time, batch, hidden], 0 behind a sequence's end; the last state [batch, hidden].
+/// Sequences of the batch come in groups: those of a group are computed together, so that the
+/// weight is read once for all of them. Operands: gates [time, groups, members, gates * hidden],
+/// the recurrent weight [hidden, gates * hidden], the state [groups, members, hidden], and what the
+/// cell has besides (of an LSTM first its cell state). Where the param `lengths` is there, the last
+/// operand tells how long each sequence is, and groups have one member. Results: all states [time,
+/// groups, members, hidden], 0 behind a sequence's end; the last state [groups, members, hidden].
 /// Params: `activations`, their `alphas` and `betas`; `clip`: bound of what goes into the gates'
 /// activations, 0 for none; `reverse`: sequences run from their ends.
 class Cell {
 public:
   Cell(FillBuilder &f, ComputeOp op, ValueRange item, unsigned gateCount)
-      : f(f), b(f.b), op(op), batch(item[0]), hidden(f.extent(op.getOperand(2), 1)),
+      : f(f), b(f.b), op(op), group(item[0]), hidden(f.extent(op.getOperand(2), 2)),
+        members(tensorOf(op.getOperand(2)).getDimSize(1)),
         element(ElementBuilder::codeType(tensorOf(op.getOperand(2)).getElementType())),
         gates{f, element, f.index(0)},
-        state{f, element, gates.end(f.mul(hidden, f.index(gateCount)))},
-        second{f, element, state.end(hidden)}, third{f, element, second.end(hidden)},
-        gateCount(gateCount) {
+        state{f, element, gates.end(f.mul(hidden, f.index(gateCount * members)))},
+        second{f, element, state.end(f.mul(hidden, f.index(members)))},
+        third{f, element, second.end(f.mul(hidden, f.index(members)))}, gateCount(gateCount) {
     textParam(op, "activations").split(activations, ',');
   }
 
@@ -58,20 +62,29 @@ public:
   void addRecurrence(const ScratchArray &source, unsigned first, unsigned count);
   /// The state after the last step; 0 where a sequence has none, as ONNX Runtime has it.
   void writeLast(unsigned result, const ScratchArray &values);
-  void forHidden(llvm::function_ref<void(Value)> body) {
-    f.loop(hidden, {}, [&](Value j, ValueRange) {
-      body(j);
+  /// For each member and each place of its state: body(member, place, the place in `state`).
+  void forHidden(llvm::function_ref<void(Value, Value, Value)> body) {
+    f.loops({f.index(members), hidden}, {}, [&](ValueRange at, ValueRange) {
+      body(at[0], at[1], f.add(f.mul(at[0], hidden), at[1]));
       return SmallVector<Value>();
     });
   }
   void load(unsigned operand, const ScratchArray &into) {
-    forHidden([&](Value j) { into.set(j, f.read(op.getOperand(operand), {batch, j})); });
+    forHidden([&](Value m, Value j, Value place) {
+      into.set(place, f.read(op.getOperand(operand), {group, m, j}));
+    });
   }
-  void setState(Value time, Value j, Value value) {
-    state.set(j, value);
-    f.write(0, value, {time, batch, j});
+  void setState(Value time, Value m, Value j, Value value) {
+    state.set(f.add(f.mul(m, hidden), j), value);
+    f.write(0, value, {time, group, m, j});
   }
-  Value gate(unsigned number, Value j) { return gates.get(gatePlace(number, j)); }
+  Value gate(unsigned number, Value m, Value j) {
+    return gates.get(ofMember(m, gatePlace(number, j)));
+  }
+  /// A place among a member's gates as one among all.
+  Value ofMember(Value m, Value place) {
+    return f.add(f.mul(m, f.mul(hidden, f.index(gateCount))), place);
+  }
   Value gatePlace(unsigned number, Value j) {
     return number ? f.add(f.mul(hidden, f.index(number)), j) : j;
   }
@@ -91,7 +104,8 @@ public:
   FillBuilder &f;
   ImplicitLocOpBuilder &b;
   mutable ComputeOp op;
-  Value batch, hidden;
+  Value group, hidden;
+  int64_t members;
   Type element;
   ScratchArray gates, state, second, third; // second and third: as the cell likes
 
@@ -107,7 +121,7 @@ void Cell::run(llvm::function_ref<void(Value)> step) {
   Value projections = op.getOperand(0), steps = f.extent(projections, 0);
   length = steps;
   if (hasParam(op, "lengths")) {
-    length = f.readIndex(op.getOperands().back(), batch);
+    length = f.readIndex(op.getOperands().back(), group);
     length = f.max(f.min(length, steps), f.index(0));
   }
   load(2, state);
@@ -115,44 +129,52 @@ void Cell::run(llvm::function_ref<void(Value)> step) {
     Value time = i;
     if (hasParam(op, "reverse"))
       time = f.sub(f.sub(length, f.index(1)), i);
-    f.loop(f.mul(hidden, f.index(gateCount)), {}, [&](Value j, ValueRange) {
-      gates.set(j, f.read(projections, {time, batch, j}));
-      return SmallVector<Value>();
-    });
+    f.loops({f.index(members), f.mul(hidden, f.index(gateCount))}, {},
+            [&](ValueRange at, ValueRange) {
+              Value gate = f.read(projections, {time, group, at[0], at[1]});
+              gates.set(ofMember(at[0], at[1]), gate);
+              return SmallVector<Value>();
+            });
     step(time);
     return SmallVector<Value>();
   });
   f.loop(f.sub(steps, length), {}, [&](Value i, ValueRange) {
-    forHidden([&](Value j) { f.write(0, real(0), {f.add(length, i), batch, j}); });
+    forHidden(
+        [&](Value m, Value j, Value) { f.write(0, real(0), {f.add(length, i), group, m, j}); });
     return SmallVector<Value>();
   });
   writeLast(1, state);
 }
 
 void Cell::writeLast(unsigned result, const ScratchArray &values) {
-  forHidden([&](Value j) {
-    Value last = values.get(j);
+  forHidden([&](Value m, Value j, Value place) {
+    Value last = values.get(place);
     if (hasParam(op, "lengths"))
       last = f.select(f.less(f.index(0), length), last, real(0));
-    f.write(result, last, {batch, j});
+    f.write(result, last, {group, m, j});
   });
 }
 
 void Cell::addRecurrence(const ScratchArray &source, unsigned first, unsigned count) {
   // Some rows of the weight at once, so that the sums are loaded and stored less often.
-  constexpr int64_t rowsAtOnce = 8;
+  int64_t rowsAtOnce = members > 1 ? 4 : 8;
   Value weight = op.getOperand(1), start = f.mul(hidden, f.index(first));
   auto addRows = [&](Value row, int64_t rows) {
-    SmallVector<Value> factors, places;
-    for (int64_t r = 0; r < rows; ++r) {
+    SmallVector<Value> factors, places; // of the first member, of the second, …
+    for (int64_t r = 0; r < rows; ++r)
       places.push_back(r ? f.add(row, f.index(r)) : row);
-      factors.push_back(source.get(places.back()));
-    }
+    for (int64_t m = 0; m < members; ++m)
+      for (Value place : places)
+        factors.push_back(source.get(f.add(f.mul(f.index(m), hidden), place)));
     f.loop(f.mul(hidden, f.index(count)), {}, [&](Value j, ValueRange) {
-      Value column = first ? f.add(start, j) : j, sum = gates.get(column);
-      for (int64_t r = 0; r < rows; ++r)
-        sum = math::FmaOp::create(b, factors[r], f.read(weight, {places[r], column}), sum);
-      gates.set(column, sum);
+      Value column = first ? f.add(start, j) : j;
+      for (int64_t m = 0; m < members; ++m) {
+        Value place = ofMember(f.index(m), column), sum = gates.get(place);
+        for (int64_t r = 0; r < rows; ++r)
+          sum = math::FmaOp::create(b, factors[m * rows + r], f.read(weight, {places[r], column}),
+                                    sum);
+        gates.set(place, sum);
+      }
       return SmallVector<Value>();
     });
   };
@@ -220,16 +242,17 @@ static void lstmCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   };
   c.run([&](Value time) {
     c.addRecurrence(c.state, 0, 4);
-    c.forHidden([&](Value j) {
-      Value last = memory.get(j);
-      Value input = c.activate(0, peep(0, j, last, c.gate(0, j)));
-      Value forget = hasParam(op, "input_forget") ? c.sub(c.real(1), input)
-                                                  : c.activate(0, peep(2, j, last, c.gate(2, j)));
-      Value fresh = c.activate(1, c.gate(3, j));
+    c.forHidden([&](Value m, Value j, Value place) {
+      Value last = memory.get(place);
+      Value input = c.activate(0, peep(0, j, last, c.gate(0, m, j)));
+      Value forget = hasParam(op, "input_forget")
+                         ? c.sub(c.real(1), input)
+                         : c.activate(0, peep(2, j, last, c.gate(2, m, j)));
+      Value fresh = c.activate(1, c.gate(3, m, j));
       Value cell = c.add(c.mul(forget, last), c.mul(input, fresh));
-      Value output = c.activate(0, peep(1, j, cell, c.gate(1, j)));
-      memory.set(j, cell);
-      c.setState(time, j, c.mul(output, c.activateUnclipped(2, cell)));
+      Value output = c.activate(0, peep(1, j, cell, c.gate(1, m, j)));
+      memory.set(place, cell);
+      c.setState(time, m, j, c.mul(output, c.activateUnclipped(2, cell)));
     });
   });
   c.writeLast(2, memory);
@@ -244,29 +267,29 @@ static void gruCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   c.run([&](Value time) {
     if (resetsAfter) {
       // The last gate: its projection is put aside, and its recurrent part is made alone.
-      c.forHidden([&](Value j) {
-        projection.set(j, c.gate(2, j));
-        c.gates.set(c.gatePlace(2, j), f.read(op.getOperand(3), j));
+      c.forHidden([&](Value m, Value j, Value place) {
+        projection.set(place, c.gate(2, m, j));
+        c.gates.set(c.ofMember(m, c.gatePlace(2, j)), f.read(op.getOperand(3), j));
       });
       c.addRecurrence(c.state, 0, 3);
-      c.forHidden([&](Value j) {
-        Value update = c.activate(0, c.gate(0, j)), reset = c.activate(0, c.gate(1, j));
-        Value fresh = c.activate(1, c.add(projection.get(j), c.mul(reset, c.gate(2, j))));
-        Value last = c.state.get(j);
-        c.setState(time, j, c.add(c.mul(c.sub(c.real(1), update), fresh), c.mul(update, last)));
+      c.forHidden([&](Value m, Value j, Value place) {
+        Value update = c.activate(0, c.gate(0, m, j)), reset = c.activate(0, c.gate(1, m, j));
+        Value fresh = c.activate(1, c.add(projection.get(place), c.mul(reset, c.gate(2, m, j))));
+        Value last = c.state.get(place);
+        c.setState(time, m, j, c.add(c.mul(c.sub(c.real(1), update), fresh), c.mul(update, last)));
       });
       return;
     }
     c.addRecurrence(c.state, 0, 2);
-    c.forHidden([&](Value j) {
-      Value reset = c.activate(0, c.gate(1, j));
-      kept.set(j, c.mul(reset, c.state.get(j)));
+    c.forHidden([&](Value m, Value j, Value place) {
+      Value reset = c.activate(0, c.gate(1, m, j));
+      kept.set(place, c.mul(reset, c.state.get(place)));
     });
     c.addRecurrence(kept, 2, 1);
-    c.forHidden([&](Value j) {
-      Value update = c.activate(0, c.gate(0, j)), fresh = c.activate(1, c.gate(2, j));
-      Value last = c.state.get(j);
-      c.setState(time, j, c.add(c.mul(c.sub(c.real(1), update), fresh), c.mul(update, last)));
+    c.forHidden([&](Value m, Value j, Value place) {
+      Value update = c.activate(0, c.gate(0, m, j)), fresh = c.activate(1, c.gate(2, m, j));
+      Value last = c.state.get(place);
+      c.setState(time, m, j, c.add(c.mul(c.sub(c.real(1), update), fresh), c.mul(update, last)));
     });
   });
 }
@@ -275,16 +298,19 @@ static void rnnCells(FillBuilder &f, ComputeOp op, ValueRange item) {
   Cell c(f, op, item, 1);
   c.run([&](Value time) {
     c.addRecurrence(c.state, 0, 1);
-    c.forHidden([&](Value j) { c.setState(time, j, c.activate(0, c.gate(0, j))); });
+    c.forHidden(
+        [&](Value m, Value j, Value) { c.setState(time, m, j, c.activate(0, c.gate(0, m, j))); });
   });
 }
 
 static SmallVector<unsigned> sequences(ComputeOp) { return {1}; }
 
-/// The gates and three arrays as long as the state, elements of 8 bytes at most.
+/// Of each member the gates and three arrays as long as the state, elements of 8 bytes at most.
 static AffineExpr cellScratch(ComputeOp op) {
-  return extentExpr(op, tensorOf(op.getOperand(0)), 2) * 8 +
-         extentExpr(op, tensorOf(op.getOperand(2)), 1) * 24;
+  int64_t members = tensorOf(op.getOperand(2)).getDimSize(1);
+  return (extentExpr(op, tensorOf(op.getOperand(0)), 3) * 8 +
+          extentExpr(op, tensorOf(op.getOperand(2)), 2) * 24) *
+         members;
 }
 
 #define CELLS(name, function)                                                                      \

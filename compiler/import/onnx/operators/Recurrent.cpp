@@ -187,9 +187,16 @@ SmallVector<Array> RecurrentImport::cells(int64_t direction, bool reverse) {
     }
     gates = a.add(gates, own);
   }
-  SmallVector<Array> operands{a.reshape(gates, {time, batch, a.number(width)}),
+  // Sequences that are computed together, where their number is known and all are as long.
+  int64_t members = 1;
+  if (auto fixed = dyn_cast<AffineConstantExpr>(batch); fixed && !n.has(4))
+    while (members < 4 && fixed.getValue() > 0 && fixed.getValue() % (2 * members) == 0)
+      members *= 2;
+  AffineExpr groups = a.simplify(batch.floorDiv(members)), m = a.number(members);
+  auto grouped = [&](const Array &x) { return a.reshape(x, {groups, m, x.shape.back()}); };
+  SmallVector<Array> operands{a.reshape(gates, {time, groups, m, a.number(width)}),
                               a.transpose(ofDirection(n.inputs[2], direction), {1, 0}),
-                              state(5, direction)};
+                              grouped(state(5, direction))};
   size_t first = size_t(direction) * kind.activations.size(), count = kind.activations.size();
   SmallVector<ArrayBuilder::Param> params{
       {"activations", a.attr(llvm::join(ArrayRef(names).slice(first, count), ","))},
@@ -201,11 +208,11 @@ SmallVector<Array> RecurrentImport::cells(int64_t direction, bool reverse) {
     flag("reverse");
   AffineExpr h = a.number(hidden);
   SmallVector<Type> elements(2, x.element);
-  SmallVector<Shape> shapes{{time, batch, h}, {batch, h}};
+  SmallVector<Shape> shapes{{time, groups, m, h}, {groups, m, h}};
   if (kind.hasMemory) {
-    operands.push_back(state(6, direction));
+    operands.push_back(grouped(state(6, direction)));
     elements.push_back(x.element);
-    shapes.push_back({batch, h});
+    shapes.push_back({groups, m, h});
     if (n.has(7)) {
       operands.push_back(ofDirection(n.inputs[7], direction));
       flag("peepholes");
