@@ -166,8 +166,8 @@ void Grouping::mergeHeads(Operation *op) {
   }
 }
 
-/// Whether an array op follows a contraction on its rows: element by element, beside it constants of one
-/// value, vectors of a value for each column, and matrices of the same shape.
+/// Whether an array op follows a contraction on its rows: element by element, beside it constants
+/// of one value, vectors of a value for each column, and matrices of the same shape.
 bool Grouping::joinsProduct(unsigned op) const {
   auto map = dyn_cast<ComputeOp>(ops[op]);
   if (!map || !operatorOf(map).map)
@@ -192,8 +192,8 @@ bool Grouping::joinsProduct(unsigned op) const {
     if (own != type && !isVector)
       return false;
     int from = producer(operand);
-    follows = follows || (own == type && from >= 0 &&
-                          groups[groupOf[from]].kind == GroupKind::Contraction);
+    follows = follows ||
+              (own == type && from >= 0 && groups[groupOf[from]].kind == GroupKind::Contraction);
   }
   return follows;
 }

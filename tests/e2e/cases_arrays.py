@@ -185,3 +185,33 @@ def bench(tools):
         expect(abs(sum(row["share_of_time"] for row in found["profile"]) - 1) < 1e-6, out)
         out, _ = tools.run(tools.kiln, "bench", artifact, "--dim", "N=8", "--repeat", "1")
         expect(" ms median, " in out, out)
+
+
+@case("arrays/sums-of-dims")
+def sums_of_dims(tools):
+    """A size written as a sum of dims follows from them: the caller's arrays are held to it."""
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        net = onnx.model([onnx.node("Concat", ["past", "x"], ["all"], axis=0), onnx.node("Add", ["all", "mask"], ["y"])],
+                         [onnx.value("mask", onnx.FLOAT, ["P + N"]), onnx.value("past", onnx.FLOAT, ["P"]),
+                          onnx.value("x", onnx.FLOAT, ["N"])], [onnx.value("y", onnx.FLOAT, ["P + N"])])
+        artifact = compile_model(tools, folder, net, "--dim", "P=0..8", "--dim", "N=1..4")
+        out, _ = tools.run(tools.kiln, "run", artifact, "--input", "past=1,2", "--input", "x=3", "--input", "mask=10,20,30")
+        expect_equal(out, "y: float32 [3] 11 22 33\n", "past, x and mask joined")
+        _, err = tools.run(tools.kiln, "run", artifact, "--input", "past=1,2", "--input", "x=3", "--input", "mask=10,20",
+                           good=False)
+        expect("input mask" in err and "found [2]" in err, err)
+        _, err = tools.run(tools.kiln, "run", artifact, "--random-inputs", "--dim", "P=9", "--dim", "N=1", good=False)
+        expect("P" in err and "9" in err, err)
+
+
+@case("arrays/size-of-mnist", shared="onnx")
+def size_of_mnist(tools):
+    """What a program ships to recognize digits: the artifact and the runtime's core, in bytes."""
+    artifact = tools.compile(tools.model("onnx") / "mnist.onnx", "--quiet")
+    with tools.scratch() as work:
+        out, _ = tools.run("sh", ROOT / "runtime/report-size.sh", ROOT / "runtime/include", work,
+                           tools.build / "runtime/libkiln_runtime.a")
+    core, size = int(out.split()[1]), artifact.stat().st_size
+    print(f"artifact {size} + runtime {core} = {size + core} bytes")
+    expect(size + core <= 200_000, f"artifact {size} and runtime {core} bytes are more than 200,000")

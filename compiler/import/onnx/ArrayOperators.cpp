@@ -1,5 +1,6 @@
 // Operators of an ArrayBuilder: shapes are inferred, known elements are computed at once.
 #include "compiler/import/onnx/ArrayBuilder.h"
+#include "ir/Graph/Operators/MapOperands.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
@@ -346,6 +347,9 @@ Array ArrayBuilder::map(StringRef kind, ArrayRef<Array> operands, Type element,
   for (const Array &operand : operands)
     if (!operand.element)
       return failed() ? Array() : fail(kind + ": an operand is no tensor");
+  if (operands.size() != graph::mapOperands(kind))
+    return fail(llvm::formatv("{0} takes {1} operands, found {2}", kind, graph::mapOperands(kind),
+                              operands.size()));
   if (!element)
     element = operands[0].element;
   Shape shape = operands[0].shape;

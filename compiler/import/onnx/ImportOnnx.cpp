@@ -1,6 +1,7 @@
 #include "compiler/import/onnx/ImportOnnx.h"
 #include "compiler/import/onnx/DimExpression.h"
 #include "compiler/import/onnx/NodeImport.h"
+#include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -38,6 +39,7 @@ private:
   std::optional<Array> declareInput(const OnnxValue &input, ArrayBuilder &a);
   void deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &a);
   void addFacts(ModuleOp module);
+  llvm::Error checkModule(ModuleOp module);
 
   ImportedOnnx &result;
   const OnnxModel &model;
@@ -118,6 +120,17 @@ void OnnxImport::addFacts(ModuleOp module) {
   module->setAttr("graph.facts", facts.getDictionary(&context));
 }
 
+/// What operators do not take (a type, a rank, a number of operands), the graph's verifiers tell.
+llvm::Error OnnxImport::checkModule(ModuleOp module) {
+  std::vector<std::string> problems;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    auto named = dyn_cast<NameLoc>(diagnostic.getLocation());
+    problems.push_back((named ? named.getName().str() + ": " : "") + diagnostic.str());
+    return success();
+  });
+  return succeeded(verify(module)) ? llvm::Error::success() : fail(problems);
+}
+
 llvm::Error OnnxImport::run() {
   std::vector<std::string> unsupported;
   findUnsupported(model, model.graph, unsupported);
@@ -191,7 +204,7 @@ llvm::Error OnnxImport::run() {
   if (!requirements.empty())
     func->setAttr("requirements", top.getArrayAttr(requirements));
   result.sources = std::move(a.sources);
-  return llvm::Error::success();
+  return checkModule(module);
 }
 
 llvm::Expected<ImportedOnnx> kiln::importOnnx(std::unique_ptr<OnnxModel> model,

@@ -2,6 +2,8 @@
 // Their meanings are those of numpy and of the ONNX operators of the same names. Integer division
 // never traps: a quotient by zero is the dividend.
 #include "ir/Graph/Operators.h"
+#include "ir/Graph/Operators/MapOperands.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -296,9 +298,48 @@ static Value clamp(Maker &m, Value x, double low, double high) {
                                    m.like(x, high));
 }
 
+unsigned graph::mapOperands(StringRef kind) {
+  return llvm::StringSwitch<unsigned>(kind)
+      .Cases({"add", "sub", "mul", "div", "mod", "pow", "min", "max"}, 2)
+      .Cases({"and", "or", "xor", "shift_left", "shift_right"}, 2)
+      .Cases({"equal", "less", "less_equal", "greater", "greater_equal"}, 2)
+      .Case("where", 3)
+      .Default(1);
+}
+
+/// Operands are of one type; the choice of `where` stands before two such.
+static LogicalResult verifyTypes(ComputeOp op) {
+  StringRef kind = op.getKind();
+  unsigned first = kind == "where" ? 1 : 0;
+  Type element = tensorOf(op.getOperand(first)).getElementType();
+  if (first && !tensorOf(op.getOperand(0)).getElementType().isInteger(1))
+    return op.emitOpError() << kind << " chooses by truth values, found "
+                            << tensorOf(op.getOperand(0)).getElementType();
+  for (Value operand : op.getOperands().drop_front(first + 1))
+    if (tensorOf(operand).getElementType() != element && kind != "pow")
+      return op.emitOpError() << kind << " takes operands of one type, found " << element << " and "
+                              << tensorOf(operand).getElementType();
+  bool bits = llvm::StringSwitch<bool>(kind)
+                  .Cases({"and", "or", "xor", "not", "shift_left", "shift_right"}, true)
+                  .Default(false);
+  bool any = mapOperands(kind) > 1 || llvm::StringSwitch<bool>(kind)
+                                          .Cases({"identity", "cast", "abs", "neg", "sign"}, true)
+                                          .Cases({"relu", "not"}, true)
+                                          .Default(false);
+  if (bits ? isa<FloatType>(element) : !any && !isa<FloatType>(element))
+    return op.emitOpError() << kind << " takes " << (bits ? "integers" : "floats") << ", found "
+                            << element;
+  return success();
+}
+
 static LogicalResult verifyMap(ComputeOp op) {
   if (op.getNumResults() != 1)
     return op.emitOpError() << "has one result";
+  if (op.getNumOperands() != mapOperands(op.getKind()))
+    return op.emitOpError() << op.getKind() << " takes " << mapOperands(op.getKind())
+                            << " operands, found " << op.getNumOperands();
+  if (failed(verifyTypes(op)))
+    return failure();
   int64_t rank = tensorOf(op.getResult(0)).getRank();
   for (Value operand : op.getOperands())
     if (tensorOf(operand).getRank() > rank)

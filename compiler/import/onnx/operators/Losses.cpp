@@ -11,6 +11,8 @@ static void addLogLoss(NodeImport &n, const Array &logarithms, const Array &labe
   ArrayBuilder &a = n.a;
   if (logarithms.rank() < 2 || labels.rank() != logarithms.rank() - 1)
     return n.fail("takes [N, C, dims] and labels [N, dims]");
+  if (!logarithms.isFloat() || labels.isFloat() || (weights && weights.rank() != 1))
+    return n.fail("takes floats, labels that are integers, and a vector of weights");
   Shape single = logarithms.shape;
   single[1] = a.number(1);
   Array label = a.reshape(labels, single);

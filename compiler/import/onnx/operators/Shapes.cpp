@@ -431,6 +431,9 @@ static void importSlice(NodeImport &n) {
   }
   if (!starts || !ends)
     return;
+  for (const Array *given : {&starts, &ends, &axes, &steps})
+    if (*given && (given->rank() != 1 || given->isFloat()))
+      return n.fail("starts, ends, axes and steps of a slice are vectors of integers");
   const SmallVector<AffineExpr> *from = a.expressionsOf(starts), *to = a.expressionsOf(ends);
   std::optional<SmallVector<int64_t>> dims, strides;
   if (axes)
