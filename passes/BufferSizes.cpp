@@ -10,6 +10,7 @@
 #include "passes/BufferSizes.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
+#include <cmath>
 #include <map>
 
 using namespace mlir;
@@ -124,6 +125,60 @@ std::pair<int64_t, int64_t> SizeVariables::getRange(AffineExpr expr) const {
       high = std::max(high, at);
     }
   return {low, high};
+}
+
+int64_t SizeVariables::evaluate(AffineExpr expr, ArrayRef<int64_t> dims) const {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return saturate(constant.getValue());
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return symbol.getPosition() < dims.size() ? dims[symbol.getPosition()] : 0;
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  int64_t left = evaluate(binary.getLHS(), dims), right = evaluate(binary.getRHS(), dims);
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return saturate(__int128(left) + right);
+  case AffineExprKind::Mul:
+    return saturate(__int128(left) * right);
+  case AffineExprKind::FloorDiv:
+    return llvm::divideFloorSigned(left, std::max<int64_t>(right, 1));
+  case AffineExprKind::CeilDiv:
+    return llvm::divideCeilSigned(left, std::max<int64_t>(right, 1));
+  default:
+    return llvm::mod(left, std::max<int64_t>(right, 1));
+  }
+}
+
+std::vector<SmallVector<int64_t>> SizeVariables::getPoints() const {
+  // 0: small, 1: between, 2: large.
+  auto valueAt = [&](size_t dim, int level) {
+    const DimRange &range = ranges[dim];
+    if (level != 1)
+      return level ? range.max : range.min;
+    int64_t between =
+        int64_t(std::sqrt(double(std::max<int64_t>(range.min, 1)) * double(range.max)));
+    return std::clamp(between, range.min, range.max);
+  };
+  std::vector<SmallVector<int64_t>> points;
+  auto add = [&](int others, size_t alone, int level) {
+    SmallVector<int64_t> dims, values;
+    for (size_t i = 0; i < dimCount; ++i)
+      dims.push_back(derived[i]
+                         ? std::clamp(evaluate(derived[i], dims), ranges[i].min, ranges[i].max)
+                         : valueAt(i, i == alone ? level : others));
+    for (auto [i, variable] : llvm::enumerate(variables))
+      values.push_back(i < dimCount
+                           ? dims[i]
+                           : std::clamp(evaluate(variable, dims), ranges[i].min, ranges[i].max));
+    points.push_back(std::move(values));
+  };
+  add(0, dimCount, 0);
+  add(2, dimCount, 0);
+  add(1, dimCount, 0);
+  for (size_t i = 0; i < dimCount; ++i)
+    if (!derived[i] && ranges[i].min != ranges[i].max)
+      for (int level : {1, 2})
+        add(0, i, level);
+  return points;
 }
 
 int64_t SizeVariables::getLargest(AffineExpr expr) const { return getRange(expr).second; }

@@ -25,6 +25,9 @@ public:
 
   llvm::ArrayRef<DimRange> getRanges() const { return ranges; }
   size_t getDimCount() const { return dimCount; }
+  /// Values of all variables where the dims are small, large, between, and each so alone: products
+  /// have the values that their factors give them.
+  std::vector<llvm::SmallVector<int64_t>> getPoints() const;
   /// Operations that an artifact needs for one function of all variables.
   size_t getLength() const;
 
@@ -32,6 +35,7 @@ private:
   struct Sum;
   bool expand(mlir::AffineExpr expr, bool replaceDerived, Sum &sum) const;
   bool split(mlir::AffineExpr bytes, bool replaceDerived, LinearBytes &linear);
+  int64_t evaluate(mlir::AffineExpr expr, llvm::ArrayRef<int64_t> dims) const;
   std::pair<int64_t, int64_t> getRange(mlir::AffineExpr expr) const;
   size_t getVariable(mlir::AffineExpr expr);
 

@@ -81,7 +81,8 @@ namespace {
 
 class Planner {
 public:
-  Planner(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims);
+  Planner(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims,
+          ArrayRef<SmallVector<int64_t>> points);
   llvm::Error check() const;
   ArenaPlan run();
 
@@ -109,8 +110,9 @@ private:
 
 } // namespace
 
-Planner::Planner(ArrayRef<ArenaBuffer> given, ArrayRef<DimRange> dims)
-    : dims(dims), buffers(given.begin(), given.end()) {
+Planner::Planner(ArrayRef<ArenaBuffer> given, ArrayRef<DimRange> dims,
+                 ArrayRef<SmallVector<int64_t>> points)
+    : dims(dims), buffers(given.begin(), given.end()), points(points.begin(), points.end()) {
   for (ArenaBuffer &buffer : buffers) {
     buffer.bytes.resize(dims.size() + 1);
     for (int64_t &term : buffer.bytes)
@@ -171,13 +173,15 @@ void Planner::findLowerBounds() {
 
   // Compare plans in the corners that differ most: every dim small, every dim large, and each dim
   // large alone.
-  SmallVector<int64_t> small;
-  for (const DimRange &dim : dims)
-    small.push_back(dim.min);
-  points = {small, largest};
-  for (size_t i = 0; i < dims.size(); ++i) {
-    points.push_back(small);
-    points.back()[i] = largest[i];
+  if (points.empty()) {
+    SmallVector<int64_t> small;
+    for (const DimRange &dim : dims)
+      small.push_back(dim.min);
+    points = {small, largest};
+    for (size_t i = 0; i < dims.size(); ++i) {
+      points.push_back(small);
+      points.back()[i] = largest[i];
+    }
   }
   for (ArrayRef<int64_t> point : points)
     bounds.push_back(evaluateMax(lowerBounds, point));
@@ -347,8 +351,9 @@ ArenaPlan Planner::run() {
   return best;
 }
 
-llvm::Expected<ArenaPlan> kiln::planArena(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims) {
-  Planner planner(buffers, dims);
+llvm::Expected<ArenaPlan> kiln::planArena(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims,
+                                          ArrayRef<SmallVector<int64_t>> points) {
+  Planner planner(buffers, dims, points);
   if (llvm::Error error = planner.check())
     return error;
   return planner.run();

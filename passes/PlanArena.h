@@ -40,9 +40,11 @@ bool isAtMost(const LinearBytes &left, const LinearBytes &right, llvm::ArrayRef<
 
 /// Places the buffers so that two that are live at the same moment do not overlap for any dims
 /// within their bounds. Every coefficient of every offset is a multiple of 64. Deterministic. Fails
-/// where the sizes overflow 2^62 bytes at the upper bounds.
+/// where the sizes overflow 2^62 bytes at the upper bounds. `points` are values of the dims at
+/// which plans are compared, the second one that of all upper bounds; none: corners of the bounds.
 llvm::Expected<ArenaPlan> planArena(llvm::ArrayRef<ArenaBuffer> buffers,
-                                    llvm::ArrayRef<DimRange> dims);
+                                    llvm::ArrayRef<DimRange> dims,
+                                    llvm::ArrayRef<llvm::SmallVector<int64_t>> points = {});
 
 } // namespace kiln
 

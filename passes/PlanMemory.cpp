@@ -126,7 +126,10 @@ struct PlanMemory : kiln::impl::PlanMemoryBase<PlanMemory> {
       for (auto [buffer, op] : llvm::zip(buffers, ops))
         buffer.bytes = {variables.getLargest(op.getBytes().getResult(0))};
 
-    llvm::Expected<ArenaPlan> plan = planArena(buffers, variables.getRanges());
+    std::vector<SmallVector<int64_t>> points;
+    if (variables.getRanges().size() != variables.getDimCount())
+      points = variables.getPoints();
+    llvm::Expected<ArenaPlan> plan = planArena(buffers, variables.getRanges(), points);
     if (!plan) {
       func.emitOpError() << llvm::toString(plan.takeError());
       return signalPassFailure();

@@ -551,7 +551,7 @@ Value ArrayBuilder::constantValue(const Array &array) {
   kept.push_back(tensor);
   // Vectors of floats lie as those of other importers do, so that every kernel reads them.
   bool isVector = type.getRank() == 1 && array.element.isF32() && type.getDimSize(0) > 0;
-  return useWeight(*tensor, type, false, isVector ? StringRef("f32") : kRawFormatName);
+  return useWeight(*tensor, type, false, isVector ? "f32" : StringRef(kRawFormatName));
 }
 
 Value ArrayBuilder::symbolicValue(const Array &array) {
