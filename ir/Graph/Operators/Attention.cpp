@@ -291,7 +291,8 @@ static LogicalResult verifyRotation(ComputeOp op) {
     return failure();
   RankedTensorType x = tensorOf(op.getOperand(0));
   int64_t angles = op.getNumOperands() > 3 ? 2 : 3;
-  if (x.getRank() != 4 || !isa<FloatType>(x.getElementType()) || op.getResult(0).getType() != x)
+  if (x.getRank() != 4 || !isa<FloatType>(x.getElementType()) ||
+      tensorOf(op.getResult(0)).getShape() != x.getShape())
     return op.emitOpError() << "turns floats of 4 dims, found " << x;
   for (Value operand : op.getOperands().slice(1, 2))
     if (tensorOf(operand).getRank() != angles)

@@ -267,7 +267,9 @@ static LogicalResult verifySoftmax(ComputeOp op) {
   RankedTensorType x = tensorOf(op.getOperand(0));
   if (failed(verifyCounts(op, 1, 1)) || failed(verifyInt(op, "axis", 0, x.getRank() - 1)))
     return failure();
-  if (!isa<FloatType>(x.getElementType()) || op.getResult(0).getType() != x)
+  RankedTensorType result = tensorOf(op.getResult(0)); // of a constant, x has an encoding more
+  if (!isa<FloatType>(x.getElementType()) || result.getElementType() != x.getElementType() ||
+      result.getShape() != x.getShape())
     return op.emitOpError() << "has a result of the type of its operand, floats";
   return success();
 }

@@ -29,7 +29,8 @@ static void importGemm(NodeImport &n) {
   if (!a.sameOrRequired(left.shape[1], depth, "the depth of a product"))
     return n.fail(llvm::formatv("matrices of depth {0} and {1}", left.extent(1),
                                 right.extent(transposed ? 1 : 0)));
-  Value weight = transposed && left.element.isF32() ? a.weightOf(right) : Value();
+  bool packs = transposed && left.element.isF32() && !a.isConstant(left);
+  Value weight = packs ? a.weightOf(right) : Value();
   if (weight) {
     RankedTensorType type = a.typeOf(left.element, {left.shape[0], columns});
     product = a.fromValue(

@@ -169,7 +169,10 @@ static void transformAlongComputed(NodeImport &n, const Array &x) {
   if (!declared || int64_t(declared->size()) != x.rank())
     return n.fail("an axis that is computed needs an output of declared shape");
   Array axis = a.reshape(a.cast(n.inputs[2], a.b.getI64Type()), {}), result;
+  bool fromHalf = n.integer("inverse", 0) && n.integer("onesided", 0) && !n.has(1);
   for (int64_t dim = 0; dim + 1 < x.rank(); ++dim) {
+    if (fromHalf && x.extent(dim) == 1)
+      continue; // half of nothing
     Array y = transformAlong(n, x, dim);
     if (a.failed())
       return;
