@@ -90,6 +90,11 @@ void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {
   SmallVector<Attribute> symbols;
   for (AffineExpr dim : computed)
     symbols.push_back(nameOf(dim));
+  if (!values.element) {
+    if (!failed())
+      fail("sizes are expected to be a tensor");
+    return;
+  }
   // Constants too are computed: the values lie in the call's memory.
   Array known = values;
   if (!known.value)
@@ -579,6 +584,11 @@ Value ArrayBuilder::symbolicValue(const Array &array) {
 Value ArrayBuilder::valueOf(const Array &array) {
   if (array.value)
     return array.value;
+  if (!array.element) { // the import ends with a problem; callers need not look at every step
+    if (!failed())
+      fail("a tensor is expected, not a sequence");
+    return valueOf(scalar(b.getF32Type(), 0));
+  }
   if (isConstant(array)) {
     // Four-bit elements take a byte each in the artifact.
     unsigned bits = array.element.getIntOrFloatBitWidth();
@@ -609,6 +619,15 @@ DictionaryAttr ArrayBuilder::params(ArrayRef<Param> entries) const {
 SmallVector<Array> ArrayBuilder::compute(StringRef kind, ArrayRef<Array> operands,
                                          ArrayRef<Type> elements, ArrayRef<Shape> shapes,
                                          DictionaryAttr given) {
+  bool sound = llvm::all_of(operands, [](const Array &x) { return bool(x.element); }) &&
+               llvm::all_of(elements, [](Type type) { return bool(type); });
+  for (const Shape &shape : shapes)
+    sound = sound && !llvm::is_contained(shape, AffineExpr());
+  if (!sound) {
+    if (!failed())
+      fail(kind + ": an operand is no tensor");
+    return SmallVector<Array>(elements.size());
+  }
   SmallVector<Value> values;
   for (const Array &operand : operands)
     values.push_back(valueOf(operand));

@@ -284,6 +284,8 @@ static void importSplit(NodeImport &n) {
   if (n.hasAttribute("split")) {
     sizes = a.numbers(n.integers("split"));
   } else if (n.has(1)) {
+    if (n.inputs[1].rank() != 1 || n.inputs[1].isFloat())
+      return n.fail("sizes of a split are a vector of integers");
     if (const SmallVector<AffineExpr> *known = sizesOf(n, 1)) {
       sizes = *known;
     } else { // sizes that are computed: each output's is an element of them
@@ -306,6 +308,8 @@ static void importSplit(NodeImport &n) {
     }
   } else {
     int64_t parts = n.version >= 18 ? n.integer("num_outputs", int64_t(count)) : int64_t(count);
+    if (parts < 1 || parts > int64_t(count))
+      return n.fail(llvm::formatv("a split in {0} for {1} outputs", parts, count));
     AffineExpr whole = x.shape[*axis], part = a.simplify(whole.ceilDiv(parts));
     for (int64_t i = 0; i + 1 < parts; ++i)
       sizes.push_back(part);
