@@ -192,8 +192,14 @@ bool Grouping::joinsProduct(unsigned op) const {
     if (own != type && !isVector)
       return false;
     int from = producer(operand);
-    follows = follows ||
-              (own == type && from >= 0 && groups[groupOf[from]].kind == GroupKind::Contraction);
+    if (own != type || from < 0 || groups[groupOf[from]].kind != GroupKind::Contraction)
+      continue;
+    // Constant rows, and rows that are no whole vectors, are left to the reference, which takes
+    // products alone.
+    RankedTensorType rows = cast<RankedTensorType>(groups[groupOf[from]].input.getType());
+    if (getStored(rows) || rows.isDynamicDim(1) || rows.getDimSize(1) % 16 != 0)
+      return false;
+    follows = true;
   }
   return follows;
 }
