@@ -44,7 +44,7 @@ $$sudo apt-get update -q; \
 $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
 endef
 
-.PHONY: help demo test bench fuzz lint format runtime install clean \
+.PHONY: help demo test bench conformance fuzz lint format runtime install clean \
   packages packages-runtime packages-fuzz packages-bench packages-lint
 
 help: ## this list
@@ -74,6 +74,11 @@ bench: packages packages-bench build/release/build.ninja ## speed and memory, ll
 	  --quant $(QUANT) --models "$(MODELS)" --rounds $(ROUNDS)
 	tests/bench/compare_onnx_models.py --kiln build/release/bin/kiln --work build/bench --rounds $(ROUNDS)
 
+conformance: packages packages-bench build/release/build.ninja build/conformance/onnx.data ## the node tests of the onnx package 1.22 (PyPI)
+	cmake --build build/release -j $(JOBS) --target kiln_onnx_conformance
+	build/release/bin/kiln_onnx_conformance --data "$$(cat build/conformance/onnx.data)" --groups node \
+	  --expected tests/onnx/expected_failures_1.22.txt --work build/conformance
+
 fuzz: packages packages-fuzz build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each (default 20)
 	cmake --build build/fuzz -j $(JOBS) --target fuzzers
 	tests/fuzz/run_fuzzers.py --build build/fuzz --seconds $(FUZZ_SECONDS)
@@ -95,6 +100,13 @@ install: packages build/release/build.ninja ## install compiler, runtime, header
 
 clean: ## remove everything built
 	rm -rf build
+
+# The folder of the package's test data.
+build/conformance/onnx.data: | packages-bench
+	python3 -m venv build/conformance/venv
+	build/conformance/venv/bin/python -m pip install --quiet 'onnx==1.22.*'
+	build/conformance/venv/bin/python -c 'import os, onnx.backend.test as t; \
+	  print(os.path.join(os.path.dirname(t.__file__), "data"))' >$@
 
 build/runtime/build.ninja: | packages-runtime
 	cmake --preset runtime-only

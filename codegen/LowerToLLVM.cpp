@@ -5,9 +5,9 @@
 //   structured control      to branches
 //   everything              to the LLVM dialect
 #include "codegen/LowerToLLVM.h"
-#include "codegen/DoubleMath.h"
 #include "codegen/LowerTiles.h"
 #include "codegen/Target.h"
+#include "codegen/WideMath.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
@@ -42,7 +42,7 @@ struct ExpandMathPass : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     populateMathPolynomialApproximationPatterns(patterns);
-    populateDoubleMathPatterns(patterns);
+    populateWideMathPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -3,53 +3,10 @@
 // to 4e-12, far below half an ulp of f32. Rounding adds 1.5 * 2^52, after which the low bits of
 // the sum are q in two's complement: no round instruction (which old x86 lacks) and no conversion.
 #include "codegen/SinCos.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "codegen/Lanes.h"
 
 using namespace mlir;
-
-namespace {
-
-/// Scalar or vector arithmetic of one shape.
-struct Lanes {
-  ImplicitLocOpBuilder &b;
-  Type shape; // f64 or a vector of f64
-
-  Type of(Type element) const {
-    if (auto vector = dyn_cast<VectorType>(shape))
-      return vector.clone(element);
-    return element;
-  }
-  Value constant(TypedAttr value) const {
-    if (auto vector = dyn_cast<VectorType>(of(value.getType())))
-      return arith::ConstantOp::create(b, SplatElementsAttr::get(vector, Attribute(value)));
-    return arith::ConstantOp::create(b, value);
-  }
-  Value constant(double value) const { return constant(b.getF64FloatAttr(value)); }
-  Value add(Value x, Value y) const { return arith::AddFOp::create(b, x, y); }
-  Value sub(Value x, Value y) const { return arith::SubFOp::create(b, x, y); }
-  Value mul(Value x, Value y) const { return arith::MulFOp::create(b, x, y); }
-  /// ((c[0] z + c[1]) z + ...) z + c[n-1]
-  Value horner(Value z, ArrayRef<double> coefficients) const {
-    Value sum = constant(coefficients.front());
-    for (double coefficient : coefficients.drop_front())
-      sum = add(mul(sum, z), constant(coefficient));
-    return sum;
-  }
-  /// Whether a bit of an i64 is set.
-  Value bit(Value value, int64_t mask) const {
-    Value masked = arith::AndIOp::create(b, value, constant(b.getI64IntegerAttr(mask)));
-    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
-                                 constant(b.getI64IntegerAttr(0)));
-  }
-  Value select(Value condition, Value x, Value y) const {
-    return arith::SelectOp::create(b, condition, x, y);
-  }
-  Value negateIf(Value condition, Value x) const {
-    return select(condition, arith::NegFOp::create(b, x), x);
-  }
-};
-
-} // namespace
+using namespace kiln;
 
 std::pair<Value, Value> kiln::emitSinCos(ImplicitLocOpBuilder &b, Value angleInTurns) {
   Lanes l{b, angleInTurns.getType()};

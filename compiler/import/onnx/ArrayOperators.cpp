@@ -638,15 +638,14 @@ Array ArrayBuilder::matmul(const Array &x, const Array &y) {
   shape.push_back(left.shape[left.rank() - 2]);
   shape.push_back(columns);
   Array result;
-  Value weight = right.rank() == 2 && left.element.isF32() && isa<AffineConstantExpr>(depth) &&
-                         left.extent(left.rank() - 1) > 0
+  // Kernels with weights prepare their rows, which are no constants.
+  Value weight = right.rank() == 2 && left.element.isF32() && !isConstant(left) &&
+                         isa<AffineConstantExpr>(depth) && left.extent(left.rank() - 1) > 0
                      ? weightOf(right, /*transpose=*/true)
                      : Value();
   if (weight) {
     AffineExpr rows = product(ArrayRef(left.shape).drop_back());
     Array flat = reshape(left, {rows, depth});
-    if (!flat.value) // a constant becomes an activation, whose rows are padded
-      flat = compute("identity", flat, flat.element, flat.shape);
     RankedTensorType type = typeOf(left.element, {rows, columns});
     result =
         fromValue(graph::MatmulOp::create(b, location, type, valueOf(flat), weight).getResult());

@@ -64,9 +64,9 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
     auto *map = new llvm::StringMap<SmallVector<const OnnxOperator *>>();
     for (ArrayRef<OnnxOperator> family :
          {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(),
-          onnxPools(), onnxResampling(), onnxSignals(), onnxLosses(), onnxQuantization(),
-          onnxLookUps(), onnxOrder(), onnxControl(), onnxSequences(), onnxRecurrent(),
-          onnxMicrosoft(), onnxAttention()})
+          onnxPools(), onnxResampling(), onnxSignals(), onnxLosses(), onnxTraining(),
+          onnxFlexAttention(), onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(),
+          onnxSequences(), onnxRecurrent(), onnxMicrosoft(), onnxAttention()})
       for (const OnnxOperator &record : family)
         (*map)[(record.domain + "." + record.type).str()].push_back(&record);
     return map;

@@ -1,5 +1,6 @@
 // Convolution, pooling and resampling of images, channels last.
 #include "ir/Graph/Operators/Arithmetic.h"
+#include "ir/Graph/Operators/Window.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -52,22 +53,31 @@ static LogicalResult verifyConvolution(ComputeOp op) {
     return failure();
   auto groups = op.getParams().getAs<IntegerAttr>("groups");
   int64_t channels = x.getShape().back(), outputs = result.getShape().back();
-  if (ShapedType::isDynamic(channels) || ShapedType::isDynamic(outputs))
-    return op.emitOpError() << "needs static channels";
-  if (!groups || groups.getInt() < 1 || channels % groups.getInt() || outputs % groups.getInt())
+  auto divides = [&](int64_t size) {
+    return ShapedType::isDynamic(size) || size % groups.getInt() == 0;
+  };
+  if (!groups || groups.getInt() < 1 || !divides(channels) || !divides(outputs))
     return op.emitOpError() << "needs 'groups', which divides " << channels << " and " << outputs
                             << " channels";
   int64_t taps = 1, depth = 0;
   for (int64_t extent : intsParam(op, "kernel"))
     if (llvm::MulOverflow(taps, extent, taps))
       return op.emitOpError() << "its window is too large";
-  if (llvm::MulOverflow(taps, channels / groups.getInt(), depth) || w.getRank() != 2 ||
-      w.getDimSize(0) != outputs || w.getDimSize(1) != depth)
+  // Of sizes that are not static the importer has made sure.
+  auto differ = [](int64_t x, int64_t y) {
+    return x != y && !ShapedType::isDynamic(x) && !ShapedType::isDynamic(y);
+  };
+  bool isDeep = !ShapedType::isDynamic(channels) &&
+                llvm::MulOverflow(taps, channels / groups.getInt(), depth);
+  if (ShapedType::isDynamic(channels))
+    depth = ShapedType::kDynamic;
+  if (isDeep || w.getRank() != 2 || differ(w.getDimSize(0), outputs) ||
+      differ(w.getDimSize(1), depth))
     return op.emitOpError() << "expected a weight of " << outputs << "x" << depth << ", found "
                             << w;
   if (operands == 3)
     if (RankedTensorType bias = tensorOf(op.getOperand(2));
-        bias.getRank() != 1 || bias.getDimSize(0) != outputs)
+        bias.getRank() != 1 || differ(bias.getDimSize(0), outputs))
       return op.emitOpError() << "expected a bias of " << outputs << ", found " << bias;
   return success();
 }
@@ -80,13 +90,13 @@ static Value readAs(ElementBuilder &e, Value tensor, ValueRange indices, Type ty
 static Value convolve(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value x = op.getOperand(0), w = op.getOperand(1);
   Type type = tensorOf(op.getResult(0)).getElementType();
-  int64_t groups = intParam(op, "groups"), channels = tensorOf(x).getShape().back() / groups,
-          outputs = tensorOf(w).getDimSize(0) / groups;
   size_t spatial = indices.size() - 2;
-  Value output = indices.back();
-  Value first = e.index(0);
-  if (groups > 1)
-    first = e.mul(arith::DivUIOp::create(e.b, output, e.index(outputs)), e.index(channels));
+  Value output = indices.back(), first = e.index(0);
+  Value channels = groupExtent(e, op, e.extent(x, unsigned(spatial) + 1));
+  if (intParam(op, "groups") > 1) {
+    Value outputs = groupExtent(e, op, e.extent(w, 0));
+    first = e.mul(arith::DivUIOp::create(e.b, output, outputs), channels);
+  }
   SmallVector<Value> counts;
   for (int64_t extent : intsParam(op, "kernel"))
     counts.push_back(e.index(extent));
@@ -109,9 +119,9 @@ static Value convolve(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indi
     return e.either(
         inside, TypeRange{zero.getType()},
         [&]() -> SmallVector<Value> {
-          return e.loop(e.index(channels), outer, [&](Value c, ValueRange inner) {
+          return e.loop(channels, outer, [&](Value c, ValueRange inner) {
             place.back() = e.add(first, c);
-            Value depth = e.add(e.mul(number, e.index(channels)), c);
+            Value depth = e.add(e.mul(number, channels), c);
             Value left = readAs(e, x, place, type), right = readAs(e, w, {output, depth}, type);
             if (isa<FloatType>(zero.getType()))
               return SmallVector<Value>{math::FmaOp::create(e.b, left, right, inner[0])};

@@ -187,6 +187,14 @@ static Value truncateOrRound(ElementBuilder &e, ComputeOp op, ValueRange x) {
   return clamped;
 }
 
+/// The same bits as another type of as many, neither a truth value nor a narrow float.
+static Value reinterpret(ElementBuilder &e, ComputeOp op, ValueRange x) {
+  Type to = ElementBuilder::codeType(tensorOf(op.getResult(0)).getElementType());
+  if (auto vector = dyn_cast<VectorType>(x[0].getType()))
+    to = vector.clone(to);
+  return to == x[0].getType() ? x[0] : arith::BitcastOp::create(e.b, to, x[0]).getResult();
+}
+
 static Value minimum(ElementBuilder &e, ComputeOp op, ValueRange x) {
   return byType<arith::MinimumFOp, arith::MinSIOp, arith::MinUIOp>(e, op, x);
 }
@@ -366,6 +374,7 @@ ArrayRef<Operator> graph::mapOperators() {
   static const Operator table[] = {
       MAP("identity", return x[0]),
       MAP_FUNCTION("cast", truncateOrRound),
+      MAP_FUNCTION("bitcast", reinterpret),
       MAP("where", return m.select(x[0], x[1], x[2])),
       // Arithmetic
       MAP_FUNCTION("add", (byType<arith::AddFOp, arith::AddIOp, arith::AddIOp>)),

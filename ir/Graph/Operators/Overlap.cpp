@@ -21,11 +21,10 @@ static std::pair<Value, Value> stepsTo(ElementBuilder &e, Value at, Value step, 
 static Value convolveTransposed(ElementBuilder &e, ComputeOp op, unsigned, ValueRange indices) {
   Value x = op.getOperand(0), w = op.getOperand(1);
   Arithmetic a(e, elementOf(op.getResult(0)));
-  int64_t groups = intParam(op, "groups");
-  Value channels = e.index(tensorOf(x).getShape().back() / groups);
+  Value channels = groupExtent(e, op, e.extent(x, unsigned(indices.size()) - 1));
   Value output = indices.back(), first = e.index(0);
-  if (groups > 1) {
-    Value outputs = e.index(tensorOf(w).getDimSize(0) / groups);
+  if (intParam(op, "groups") > 1) {
+    Value outputs = groupExtent(e, op, e.extent(w, 0));
     first = e.mul(arith::DivUIOp::create(e.b, output, outputs), channels);
   }
   SmallVector<Value> counts;
@@ -64,15 +63,21 @@ static LogicalResult verifyTransposed(ComputeOp op) {
       failed(verifyInt(op, "groups", 1, INT32_MAX)))
     return failure();
   RankedTensorType x = tensorOf(op.getOperand(0)), w = tensorOf(op.getOperand(1));
+  // Of sizes that are not static the importer has made sure.
+  auto differ = [](int64_t left, int64_t right) {
+    return left != right && !ShapedType::isDynamic(left) && !ShapedType::isDynamic(right);
+  };
   int64_t channels = x.getShape().back(), groups = intParam(op, "groups");
-  if (w.getRank() != 2 || ShapedType::isDynamic(channels) || channels % groups ||
-      w.getDimSize(0) % groups || tensorOf(op.getResult(0)).getShape().back() != w.getDimSize(0))
+  bool isDynamic = ShapedType::isDynamic(channels);
+  if (w.getRank() != 2 || (!isDynamic && channels % groups) ||
+      (!w.isDynamicDim(0) && w.getDimSize(0) % groups) ||
+      differ(tensorOf(op.getResult(0)).getShape().back(), w.getDimSize(0)))
     return op.emitOpError() << "weight " << w << " does not fit " << x;
-  int64_t depth = channels / groups;
+  int64_t depth = isDynamic ? 1 : channels / groups;
   for (int64_t extent : intsParam(op, "kernel"))
     if (llvm::MulOverflow(depth, extent, depth))
       return op.emitOpError() << "its window is too large";
-  if (w.getDimSize(1) != depth)
+  if (!isDynamic && differ(w.getDimSize(1), depth))
     return op.emitOpError() << "expected a weight of depth " << depth << ", found " << w;
   return success();
 }

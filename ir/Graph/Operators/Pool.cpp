@@ -60,6 +60,12 @@ Value Window::size(bool withPadding) const {
   return size;
 }
 
+Value graph::groupExtent(ElementBuilder &e, ComputeOp op, Value channels) {
+  int64_t groups = intParam(op, "groups");
+  return groups == 1 ? channels
+                     : arith::DivUIOp::create(e.b, channels, e.index(groups)).getResult();
+}
+
 SmallVector<unsigned> graph::dimsButLast(ComputeOp op) {
   return llvm::to_vector(llvm::seq<unsigned>(0, tensorOf(op.getResult(0)).getRank() - 1));
 }

@@ -31,6 +31,8 @@ private:
   llvm::SmallVector<mlir::Value> firsts; // taps that the box begins with
 };
 
+/// What one of the `groups` of a convolution has of a number of channels.
+mlir::Value groupExtent(ElementBuilder &e, ComputeOp op, mlir::Value channels);
 /// Checks the params of a window over operand 0.
 mlir::LogicalResult verifyWindowParams(ComputeOp op);
 /// All dims of result 0 but the last.

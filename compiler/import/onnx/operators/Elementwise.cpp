@@ -1,5 +1,7 @@
 // Operators element by element: each is one map operator of the graph, or a few.
 #include "compiler/import/onnx/NodeImport.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/xxhash.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -223,23 +225,75 @@ static void importIdentity(NodeImport &n) {
     n.results.push_back(n.inputs[0]);
 }
 
+/// 1 beyond the threshold, else 0.
+static void importBinarizer(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  Array threshold = n.a.scalar(x.element, n.real("threshold", 0));
+  n.results.push_back(n.a.cast(n.a.map("greater", {x, threshold}, n.a.b.getI1Type()), x.element));
+}
+
+static void importBitCast(NodeImport &n) {
+  const Array &x = n.input(0);
+  if (!x)
+    return;
+  ArrayBuilder &a = n.a;
+  int64_t told = n.integer("to", 0);
+  Type to = told > 0 && told <= 26 ? elementTypeOf(OnnxType(told), a.b.getContext()) : Type();
+  auto bits = [](Type type) { return type.isInteger(1) ? 8 : type.getIntOrFloatBitWidth(); };
+  auto isNarrow = [](Type type) {
+    return isa<FloatType>(type) && type.getIntOrFloatBitWidth() < 32;
+  };
+  if (!to || bits(to) != bits(x.element))
+    return n.fail(llvm::formatv("type {0} has not as many bits as the input's elements", told));
+  if (to == x.element)
+    return n.results.push_back(x);
+  if (isNarrow(to) || isNarrow(x.element))
+    return n.fail("bits of floats of fewer than 32 bits are not taken as others");
+  // Truth values are bytes, 0 or 1.
+  if (to.isInteger(1) || x.element.isInteger(1))
+    return n.results.push_back(a.cast(x, to));
+  n.results.push_back(a.map("bitcast", {x}, to));
+}
+
+/// In training a dropout takes the ratio of the elements away, at random, and makes up for them.
+static void addTrainingDropout(NodeImport &n, const Array &x, const Array &training) {
+  ArrayBuilder &a = n.a;
+  Type real = x.element.isF64() ? x.element : Type(a.b.getF32Type()), truth = a.b.getI1Type();
+  Array ratio = n.has(1) ? a.cast(n.scalarInput(1), real) : a.scalar(real, 0.5);
+  if (a.failed())
+    return;
+  int64_t seed = n.integer("seed", int64_t(llvm::xxh3_64bits(n.node.name)));
+  Array draw =
+      a.compute("random", {}, real, x.shape,
+                a.params({{"seed", a.attr(seed)}, {"low", a.attr(0.0)}, {"high", a.attr(1.0)}}));
+  Array stays = a.map("greater_equal", {draw, ratio}, truth);
+  Array mask = a.map("or", {stays, a.map("not", {training}, truth)}, truth);
+  // Where all are taken away nothing is left to make up for.
+  Array rest = a.sub(a.scalar(real, 1), ratio);
+  Array isAll = a.map("less_equal", {rest, a.scalar(real, 0)}, truth);
+  Array factor = a.div(a.scalar(real, 1), a.map("where", {isAll, a.scalar(real, 1), rest}, real));
+  Array scale = a.map("where", {training, factor, a.scalar(real, 1)}, real);
+  Array kept = a.mul(x, a.cast(scale, x.element));
+  n.results.push_back(a.map("where", {mask, kept, a.scalar(x.element, 0)}, x.element));
+  n.results.push_back(mask);
+}
+
 /// In inference a dropout is the identity, and its mask is all true.
 static void importDropout(NodeImport &n) {
   const Array &x = n.input(0);
   if (!x)
     return;
+  ArrayBuilder &a = n.a;
   if (n.has(2)) {
-    auto training = n.a.integersOf(n.inputs[2]);
-    double ratio = 0.5;
-    if (n.has(1))
-      if (auto known = n.a.valuesOf(n.inputs[1]); known && !known->empty())
-        ratio = known->front();
-    if ((!training || training->front()) && ratio != 0)
-      return n.fail("training is not supported");
+    auto training = a.integersOf(n.inputs[2]);
+    if (!training || (training->size() == 1 && training->front()))
+      return addTrainingDropout(n, x, n.scalarInput(2));
   }
   n.results.push_back(x);
-  Type mask = n.version < 10 ? x.element : Type(n.a.b.getI1Type());
-  n.results.push_back(n.a.broadcast(n.a.scalar(mask, 1), x.shape));
+  Type mask = n.version < 10 ? x.element : Type(a.b.getI1Type());
+  n.results.push_back(a.broadcast(a.scalar(mask, 1), x.shape));
 }
 
 ArrayRef<OnnxOperator> kiln::onnxElementwise() {
@@ -325,6 +379,8 @@ ArrayRef<OnnxOperator> kiln::onnxElementwise() {
       {"", "Swish", 24, importSwish},
       {"", "Where", 9, importWhere},
       {"", "Identity", 1, importIdentity},
+      {"", "BitCast", 26, importBitCast},
+      {"ai.onnx.ml", "Binarizer", 1, importBinarizer},
       {"", "Dropout", 6, importDropout},
   };
   return table;

@@ -6,10 +6,12 @@
 
 namespace kiln {
 
-llvm::ArrayRef<OnnxOperator> onnxPools();      // Pools.cpp: MaxPool, RoiAlign, …
-llvm::ArrayRef<OnnxOperator> onnxResampling(); // Resampling.cpp: Resize, GridSample, …
-llvm::ArrayRef<OnnxOperator> onnxSignals();    // Signals.cpp: DFT, STFT, windows
-llvm::ArrayRef<OnnxOperator> onnxLosses();     // Losses.cpp
+llvm::ArrayRef<OnnxOperator> onnxPools();         // Pools.cpp: MaxPool, RoiAlign, …
+llvm::ArrayRef<OnnxOperator> onnxResampling();    // Resampling.cpp: Resize, GridSample, …
+llvm::ArrayRef<OnnxOperator> onnxSignals();       // Signals.cpp: DFT, STFT, windows
+llvm::ArrayRef<OnnxOperator> onnxLosses();        // Losses.cpp
+llvm::ArrayRef<OnnxOperator> onnxTraining();      // Training.cpp: steps of optimizers
+llvm::ArrayRef<OnnxOperator> onnxFlexAttention(); // FlexAttention.cpp
 
 } // namespace kiln
 

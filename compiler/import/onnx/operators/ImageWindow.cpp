@@ -1,5 +1,6 @@
 // Padding and positions of windows: ONNX gives them as numbers, or by a rule (auto_pad).
 #include "compiler/import/onnx/operators/ImageWindow.h"
+#include "compiler/import/onnx/operators/FixExtent.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -21,6 +22,51 @@ Array kiln::channelsFirst(ArrayBuilder &a, const Array &x) {
   for (int64_t dim = 1; dim + 1 < x.rank(); ++dim)
     perm.push_back(dim);
   return a.transpose(x, perm);
+}
+
+std::optional<int64_t> kiln::fitKernel(NodeImport &n, Array &x, Array &kernel, bool transposed) {
+  ArrayBuilder &a = n.a;
+  int64_t groups = n.integer("group", 1);
+  if (kernel.rank() < 3 || x.rank() != kernel.rank() || groups < 1 || groups > kMost) {
+    n.fail(llvm::formatv("an image of {0} dims, a kernel of {1}, {2} groups", x.rank(),
+                         kernel.rank(), groups));
+    return std::nullopt;
+  }
+  SmallVector<int64_t> extents = extentsOf(kernel), told = n.integers("kernel_shape", extents);
+  bool fits = told.size() == extents.size() && x.extent(1) != 0 && kernel.extent(0) != 0;
+  for (int64_t dim = 0; fits && dim < int64_t(told.size()); ++dim)
+    fits = told[dim] > 0 && fixExtent(a, kernel, dim + 2, told[dim], "the kernel's shape");
+  if (!fits) {
+    n.fail("the kernel's shape is not fixed, or not kernel_shape");
+    return std::nullopt;
+  }
+  // Whichever is fixed, of the channels of the image and what the kernel has of them, tells the
+  // other.
+  int64_t own = transposed ? 0 : 1, factor = transposed ? 1 : groups;
+  int64_t channels = x.extent(1), depth = kernel.extent(own);
+  if (channels < 0 && depth > 0)
+    fits = fixExtent(a, x, 1, depth * factor, "the channels of an image");
+  else if (channels > 0 && depth < 0)
+    fits = channels % factor == 0 &&
+           fixExtent(a, kernel, own, channels / factor, "the channels of a kernel");
+  AffineExpr rows = kernel.shape[0];
+  fits = fits &&
+         a.sameOrRequired(x.shape[1], a.simplify(kernel.shape[own] * factor),
+                          "the channels of image and kernel") &&
+         a.sameOrRequired(rows, a.simplify(rows.floorDiv(groups) * groups),
+                          "the rows of a kernel, a multiple of its groups");
+  if (fits)
+    return groups;
+  n.fail(llvm::formatv("{0} groups of {1} channels with a kernel of {2} x {3}", groups, channels,
+                       kernel.extent(0), kernel.extent(1)));
+  return std::nullopt;
+}
+
+SmallVector<int64_t> kiln::extentsOf(const Array &kernel) {
+  SmallVector<int64_t> extents;
+  for (int64_t dim = 2; dim < kernel.rank(); ++dim)
+    extents.push_back(kernel.extent(dim));
+  return extents;
 }
 
 bool ImageWindow::readAttributes(NodeImport &n, const Array &x, ArrayRef<int64_t> given) {

@@ -10,6 +10,13 @@ namespace kiln {
 Array channelsLast(ArrayBuilder &a, const Array &x);
 Array channelsFirst(ArrayBuilder &a, const Array &x);
 
+/// Checks that a kernel [M, C/g, spatial...] (transposed: [C, M/g, spatial...]) fits an image
+/// [N, C, spatial...]; returns the node's number of groups, or nullopt after fail(). What is fixed
+/// of one makes the other's dims fixed; the kernel's spatial dims may be told by kernel_shape.
+std::optional<int64_t> fitKernel(NodeImport &n, Array &x, Array &kernel, bool transposed);
+/// The spatial extents of a kernel that fits.
+llvm::SmallVector<int64_t> extentsOf(const Array &kernel);
+
 /// A window over the spatial dims of an input [N, C, spatial...].
 struct ImageWindow {
   llvm::SmallVector<int64_t> kernel, strides, dilations, padsBegin, padsEnd;

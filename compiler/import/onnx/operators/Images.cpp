@@ -32,35 +32,6 @@ static Array transposedMatrix(ArrayBuilder &a, const Array &kernel, int64_t grou
   return a.reshape(moved, {a.simplify(outputs * groups), columns});
 }
 
-/// The spatial extents of a kernel, which must be fixed.
-static std::optional<SmallVector<int64_t>> extentsOf(NodeImport &n, const Array &kernel) {
-  SmallVector<int64_t> extents;
-  for (int64_t dim = 2; dim < kernel.rank(); ++dim)
-    extents.push_back(kernel.extent(dim));
-  SmallVector<int64_t> told = n.integers("kernel_shape", extents);
-  if (kernel.rank() < 3 || told != extents ||
-      llvm::any_of(extents, [](int64_t v) { return v < 1; })) {
-    n.fail("the kernel's shape is not fixed, or not kernel_shape");
-    return std::nullopt;
-  }
-  return extents;
-}
-
-/// Checks that a kernel [M, C/g, …] (transposed: [C, M/g, …]) fits an image [N, C, …].
-static std::optional<int64_t> groupsOf(NodeImport &n, const Array &x, const Array &kernel,
-                                       bool transposed) {
-  int64_t groups = n.integer("group", 1), channels = x.rank() > 1 ? x.extent(1) : -1;
-  int64_t rows = kernel.extent(0), depth = kernel.extent(1);
-  bool fits = groups >= 1 && channels > 0 && rows > 0 && depth > 0 && x.rank() == kernel.rank() &&
-              channels % groups == 0 && rows % groups == 0 &&
-              (transposed ? rows == channels : depth == channels / groups);
-  if (fits)
-    return groups;
-  n.fail(llvm::formatv("{0} groups of {1} channels with a kernel of {2} x {3}", groups, channels,
-                       rows, depth));
-  return std::nullopt;
-}
-
 // ---- Convolution ------------------------------------------------------------------------------
 
 /// The only node that reads a value of the graph, if nothing else does.
@@ -176,14 +147,11 @@ static void importConv(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
   ArrayBuilder &a = n.a;
-  const Array &x = n.inputs[0], &kernel = n.inputs[1];
-  if (kernel.rank() < 3)
-    return n.fail("takes a kernel of 3 dims or more");
-  std::optional<int64_t> groups = groupsOf(n, x, kernel, false);
-  auto extents = extentsOf(n, kernel);
-  if (!groups || !extents)
+  Array x = n.inputs[0], kernel = n.inputs[1];
+  std::optional<int64_t> groups = fitKernel(n, x, kernel, false);
+  if (!groups)
     return;
-  std::optional<ImageWindow> window = ImageWindow::of(n, x, *extents);
+  std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
   Array matrix = kernelMatrix(a, kernel), bias = n.has(2) ? n.inputs[2] : Array();
@@ -220,14 +188,11 @@ static void importConvInteger(NodeImport &n) {
     return;
   ArrayBuilder &a = n.a;
   Type i32 = a.b.getI32Type();
-  const Array &x = n.inputs[0], &kernel = n.inputs[1];
-  if (kernel.rank() < 3)
-    return n.fail("takes a kernel of 3 dims or more");
-  std::optional<int64_t> groups = groupsOf(n, x, kernel, false);
-  auto extents = extentsOf(n, kernel);
-  if (!groups || !extents)
+  Array x = n.inputs[0], kernel = n.inputs[1];
+  std::optional<int64_t> groups = fitKernel(n, x, kernel, false);
+  if (!groups)
     return;
-  std::optional<ImageWindow> window = ImageWindow::of(n, x, *extents);
+  std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
   auto centred = [&](const Array &value, size_t zero) {
@@ -252,14 +217,11 @@ static void importConvTranspose(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
   ArrayBuilder &a = n.a;
-  const Array &x = n.inputs[0], &kernel = n.inputs[1];
-  if (kernel.rank() < 3)
-    return n.fail("takes a kernel of 3 dims or more");
-  std::optional<int64_t> groups = groupsOf(n, x, kernel, true);
-  auto extents = extentsOf(n, kernel);
-  if (!groups || !extents)
+  Array x = n.inputs[0], kernel = n.inputs[1];
+  std::optional<int64_t> groups = fitKernel(n, x, kernel, true);
+  if (!groups)
     return;
-  std::optional<TransposedWindow> window = TransposedWindow::of(n, x, *extents);
+  std::optional<TransposedWindow> window = TransposedWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
   Array matrix = transposedMatrix(a, kernel, *groups);
@@ -275,21 +237,20 @@ static void importDeformConv(NodeImport &n) {
   if (!n.input(0) || !n.input(1) || !n.input(2))
     return;
   ArrayBuilder &a = n.a;
-  const Array &x = n.inputs[0], &kernel = n.inputs[1];
+  Array x = n.inputs[0], kernel = n.inputs[1];
   if (x.rank() != 4 || kernel.rank() != 4)
     return n.fail("takes [N, C, H, W] and a kernel of 4 dims");
-  std::optional<int64_t> groups = groupsOf(n, x, kernel, false);
-  auto extents = extentsOf(n, kernel);
-  if (!groups || !extents)
+  std::optional<int64_t> groups = fitKernel(n, x, kernel, false);
+  if (!groups)
     return;
-  std::optional<ImageWindow> window = ImageWindow::of(n, x, *extents);
+  std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
   int64_t parts = n.integer("offset_group", 1);
   if (parts < 1 || x.extent(1) % parts)
     return n.fail(llvm::formatv("{0} groups of offsets for {1} channels", parts, x.extent(1)));
   auto fits = [&](const Array &field, int64_t perTap) {
-    AffineExpr channels = a.number(parts * (*extents)[0] * (*extents)[1] * perTap);
+    AffineExpr channels = a.number(parts * kernel.extent(2) * kernel.extent(3) * perTap);
     Shape expected{x.shape[0], channels, window->positions[0], window->positions[1]};
     if (field.rank() != 4)
       return false;

@@ -1,5 +1,6 @@
 // Pooling, its inverse, and pooling of regions.
 #include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/operators/FixExtent.h"
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -113,7 +114,7 @@ static void importMaxUnpool(NodeImport &n) {
     if (auto sizes = a.integersOf(n.inputs[2]))
       wanted = a.numbers(*sizes);
     else
-      wanted = n.declaredShape(0);
+      wanted = n.runtimeShape(0, n.sizesInput(2));
     if (!wanted || wanted->size() != shape.size())
       return n.fail("the shape of the output is not known");
     SmallVector<int64_t> none(shape.size(), 0);
@@ -142,10 +143,11 @@ static void importMaxRoiPool(NodeImport &n) {
 static void importRoiAlign(NodeImport &n) {
   if (!n.input(0) || !n.input(1) || !n.input(2))
     return;
-  const Array &x = n.inputs[0], &rois = n.inputs[1];
-  if (x.rank() != 4 || rois.rank() != 2 || rois.extent(1) != 4)
-    return n.fail("takes [N, C, H, W] and regions of 4 numbers");
+  const Array &x = n.inputs[0];
+  Array rois = n.inputs[1];
   ArrayBuilder &a = n.a;
+  if (x.rank() != 4 || rois.rank() != 2 || !fixExtent(a, rois, 1, 4, "the numbers of a region"))
+    return n.fail("takes [N, C, H, W] and regions of 4 numbers");
   // Before opset 16 coordinates were those of elements' corners.
   std::string mode =
       n.text("coordinate_transformation_mode", n.version < 16 ? "output_half_pixel" : "half_pixel");

@@ -231,15 +231,11 @@ static void importQLinearConv(NodeImport &n) {
     if (!n.input(i))
       return;
   ArrayBuilder &a = n.a;
-  const Array &x = n.inputs[0], &kernel = n.inputs[3];
-  int64_t groups = n.integer("group", 1);
-  SmallVector<int64_t> extents;
-  for (int64_t dim = 2; dim < kernel.rank(); ++dim)
-    extents.push_back(kernel.extent(dim));
-  if (extents.empty() || x.rank() != kernel.rank() || groups < 1 || kernel.extent(0) < 1 ||
-      kernel.extent(0) % groups || x.extent(1) != kernel.extent(1) * groups)
-    return n.fail("the kernel does not fit the image");
-  std::optional<ImageWindow> window = ImageWindow::of(n, x, extents);
+  Array x = n.inputs[0], kernel = n.inputs[3];
+  std::optional<int64_t> groups = fitKernel(n, x, kernel, false);
+  if (!groups)
+    return;
+  std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
   Type i32 = a.b.getI32Type(), f32 = a.b.getF32Type();
@@ -259,7 +255,7 @@ static void importQLinearConv(NodeImport &n) {
   if (n.has(8))
     operands.push_back(a.cast(n.inputs[8], i32));
   Array sum = a.compute("conv", operands, i32, window->resultShape(x, kernel.shape[0]),
-                        window->params(a, {{"groups", a.attr(groups)}}));
+                        window->params(a, {{"groups", a.attr(*groups)}}));
   // Channels are last: scales of the output channels are broadcast as they are.
   auto perColumn = [&](const Array &parameter) {
     return parameter.rank() == 1 && parameter.extent(0) == 1 ? a.reshape(parameter, {}) : parameter;

@@ -11,9 +11,11 @@ using namespace kiln;
 /// The shape of a reduction whose axes are computed while the model runs: what the model declares,
 /// or dims that are given then.
 static std::optional<Shape> shapeOfComputedAxes(NodeImport &n, const Array &x, const Array &axes,
-                                                bool keep) {
+                                                bool keep, bool noop) {
   ArrayBuilder &a = n.a;
-  int64_t rank = x.rank(), removed = keep ? 0 : axes.extent(0);
+  int64_t rank = x.rank(), removed = keep || axes.rank() != 1 ? 0 : axes.extent(0);
+  if (const OnnxValue *told = n.declared(0); removed < 0 && told) // as many as the rank tells
+    removed = rank - int64_t(told->shape.size());
   if (axes.rank() != 1 || removed < 0 || removed > rank) {
     n.fail("the number of axes is not known");
     return std::nullopt;
@@ -32,7 +34,11 @@ static std::optional<Shape> shapeOfComputedAxes(NodeImport &n, const Array &x, c
   wide = a.map("where", {a.map("less", {wide, zero}, truth), a.add(wide, count), wide}, i64);
   Array dims = iota({rank, 1}, 0);
   Array isAxis = a.cast(a.map("equal", {dims, wide}, truth), i64); // [dims, axes]
-  isAxis = a.reduce("max", isAxis, int64_t(1), /*keepDims=*/false);
+  isAxis = a.reduce("sum", isAxis, int64_t(1), /*keepDims=*/false);
+  isAxis = a.map("greater", {isAxis, zero}, truth);
+  if (!noop) // no axes are all of them
+    isAxis = a.map("or", {isAxis, a.map("equal", {a.integer(axes.shape[0]), zero}, truth)}, truth);
+  isAxis = a.cast(isAxis, i64);
   Array kept = a.sub(a.scalar(i64, 1), isAxis), sizes = a.integers(x.shape), values;
   if (keep) {
     values = a.add(a.mul(kept, sizes), isAxis);
@@ -66,7 +72,7 @@ static void addReduction(NodeImport &n, StringRef kind) {
   bool keep = n.integer("keepdims", 1) != 0, noop = n.integer("noop_with_empty_axes", 0) != 0;
   if (!n.hasAttribute("axes") && n.has(1) && !n.a.isConstant(n.inputs[1]) &&
       n.inputs[1].extent(0) != 0) {
-    std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep);
+    std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep, noop);
     if (!shape)
       return;
     return n.results.push_back(n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element,
@@ -342,7 +348,9 @@ static void importBatchNormalization(NodeImport &n) {
         !a.sameOrRequired(n.inputs[i].shape[0], x.shape[1], "the channels of a batch norm"))
       return n.fail(llvm::formatv("input {0} has not one element for each channel", i));
   double eps = n.real("epsilon", 1e-5), momentum = n.real("momentum", 0.9);
-  bool training = n.version >= 14 ? n.integer("training_mode", 0) != 0 : n.wants(1);
+  bool training = n.version >= 14  ? n.integer("training_mode", 0) != 0
+                  : n.version >= 7 ? n.wants(1)
+                                   : n.integer("is_test", 0) == 0;
   SmallVector<Array> parameters{n.inputs[1], n.inputs[2], n.inputs[3], n.inputs[4]};
   if (!training) {
     n.results.push_back(applyBatchNorm(n, x, parameters, eps));

@@ -4,6 +4,7 @@
 // coordinates differ in the numbers c alone, which are computed here, or where sizes or scales are
 // known only then, while the model runs. An axis is resized at a time.
 #include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/operators/FixExtent.h"
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
@@ -53,9 +54,9 @@ private:
   Number element(const Array &vector, int64_t i);
 
   bool readAxes();
-  bool readScales(const Array &scales);
-  bool readSizes(const Array &sizes);
-  bool readPart(const Array &roi);
+  bool readScales(Array scales);
+  bool readSizes(Array sizes);
+  bool readPart(Array roi);
   AffineExpr scaled(AffineExpr size, double scale);
   bool isKept(const ResizedAxis &axis) const;
   Array placesOf(const ResizedAxis &axis);
@@ -124,8 +125,9 @@ AffineExpr ResizeImport::scaled(AffineExpr size, double scale) {
   return {};
 }
 
-bool ResizeImport::readScales(const Array &scales) {
-  if (scales.rank() != 1 || scales.extent(0) != int64_t(axes.size())) {
+bool ResizeImport::readScales(Array scales) {
+  if (scales.rank() != 1 ||
+      !fixExtent(a, scales, 0, int64_t(axes.size()), "the number of scales")) {
     n.fail(llvm::formatv("expected {0} scales", axes.size()));
     return false;
   }
@@ -157,8 +159,8 @@ bool ResizeImport::readScales(const Array &scales) {
   return shape.has_value();
 }
 
-bool ResizeImport::readSizes(const Array &sizes) {
-  if (sizes.rank() != 1 || sizes.extent(0) != int64_t(axes.size())) {
+bool ResizeImport::readSizes(Array sizes) {
+  if (sizes.rank() != 1 || !fixExtent(a, sizes, 0, int64_t(axes.size()), "the number of sizes")) {
     n.fail(llvm::formatv("expected {0} sizes", axes.size()));
     return false;
   }
@@ -204,9 +206,9 @@ bool ResizeImport::readSizes(const Array &sizes) {
   return shape.has_value();
 }
 
-bool ResizeImport::readPart(const Array &roi) {
+bool ResizeImport::readPart(Array roi) {
   int64_t count = int64_t(axes.size());
-  if (roi.rank() != 1 || roi.extent(0) != 2 * count) {
+  if (roi.rank() != 1 || !fixExtent(a, roi, 0, 2 * count, "the numbers of a roi")) {
     n.fail(llvm::formatv("expected a roi of {0} numbers", 2 * count));
     return false;
   }
@@ -353,13 +355,9 @@ static void importGridSample(NodeImport &n) {
   ArrayBuilder &a = n.a;
   const Array &x = n.inputs[0];
   Array grid = n.inputs[1];
-  AffineExpr coordinates = a.number(x.rank() - 2);
   if (x.rank() < 3 || x.rank() > 5 || grid.rank() != x.rank() ||
-      !a.sameOrRequired(grid.shape.back(), coordinates, "the coordinates of a grid"))
+      !fixExtent(a, grid, grid.rank() - 1, x.rank() - 2, "the coordinates of a grid"))
     return n.fail("takes [N, C, spatial dims] and a grid with a coordinate for each of them");
-  Shape places = grid.shape;
-  places.back() = coordinates;
-  grid = a.reshape(grid, places);
   std::string mode = n.text("mode", n.version < 20 ? "bilinear" : "linear");
   mode = mode == "bilinear" ? "linear" : mode == "bicubic" ? "cubic" : mode;
   Shape shape{x.shape[0]};

@@ -118,6 +118,13 @@ static Array fitted(ArrayBuilder &a, const Array &x, int64_t dim, AffineExpr len
                              {"pads_given", a.attr(int64_t(0))}}));
 }
 
+/// Numbers whose last dim, of 1 or 2, is not known before a call: with an imaginary part of 0 where
+/// they have none.
+static Array asComplex(ArrayBuilder &a, const Array &x) {
+  a.sameOrRequired(a.largest(x.shape.back(), a.number(2)), a.number(2), "the parts of a number");
+  return fitted(a, x, x.rank() - 1, a.number(2));
+}
+
 /// The transform along one axis; empty after fail().
 static Array transformAlong(NodeImport &n, Array x, int64_t axis) {
   ArrayBuilder &a = n.a;
@@ -195,9 +202,11 @@ static void transformAlongComputed(NodeImport &n, const Array &x) {
 }
 
 static void importDft(NodeImport &n) {
-  const Array &x = n.input(0);
+  Array x = n.input(0);
   if (!x)
     return;
+  if (x.rank() > 1 && x.extent(x.rank() - 1) < 0)
+    x = asComplex(n.a, x);
   int64_t rank = x.rank(), parts = rank > 1 ? x.extent(rank - 1) : -1;
   if (parts != 1 && parts != 2)
     return n.fail("takes [..., 1] or [..., 2]");
@@ -224,6 +233,8 @@ static void importStft(NodeImport &n) {
   Array x = n.inputs[0];
   if (x.rank() == 2)
     x = a.reshape(x, {x.shape[0], x.shape[1], a.number(1)});
+  if (x.rank() == 3 && x.extent(2) < 0)
+    x = asComplex(a, x);
   int64_t parts = x.rank() == 3 ? x.extent(2) : -1;
   if (parts != 1 && parts != 2)
     return n.fail("takes [batch, length, 1] or [batch, length, 2]");
