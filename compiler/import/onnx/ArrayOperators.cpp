@@ -639,13 +639,13 @@ Array ArrayBuilder::matmul(const Array &x, const Array &y) {
   shape.push_back(columns);
   Array result;
   // Kernels with weights prepare their rows, which are no constants.
-  Value weight = right.rank() == 2 && left.element.isF32() && !isConstant(left) &&
-                         isa<AffineConstantExpr>(depth) && left.extent(left.rank() - 1) > 0
-                     ? weightOf(right, /*transpose=*/true)
-                     : Value();
+  Value weight =
+      right.rank() == 2 && left.element.isF32() && !isConstant(left) && right.extent(0) > 0
+          ? weightOf(right, /*transpose=*/true)
+          : Value();
   if (weight) {
     AffineExpr rows = product(ArrayRef(left.shape).drop_back());
-    Array flat = reshape(left, {rows, depth});
+    Array flat = reshapeUnchecked(left, {rows, right.shape[0]});
     RankedTensorType type = typeOf(left.element, {rows, columns});
     result =
         fromValue(graph::MatmulOp::create(b, location, type, valueOf(flat), weight).getResult());

@@ -32,6 +32,8 @@ static void importGemm(NodeImport &n) {
   bool packs = transposed && left.element.isF32() && !a.isConstant(left);
   Value weight = packs ? a.weightOf(right) : Value();
   if (weight) {
+    left = a.reshapeUnchecked(left,
+                              {left.shape[0], depth}); // as deep as the weight, where it is a dim
     RankedTensorType type = a.typeOf(left.element, {left.shape[0], columns});
     product = a.fromValue(
         graph::MatmulOp::create(a.b, a.location, type, a.valueOf(left), weight).getResult());
