@@ -121,7 +121,9 @@ static AffineExpr foldInteger(const ArrayBuilder &a, StringRef kind, ArrayRef<Af
     return constant ? std::optional(constant.getValue()) : std::nullopt;
   };
   std::optional<int64_t> first = constantOf(x[0]);
-  std::optional<int64_t> second = x.size() > 1 ? constantOf(x[1]) : std::nullopt;
+  std::optional<int64_t> second;
+  if (x.size() > 1)
+    second = constantOf(x[1]);
   auto [low, high] = a.boundsOf(x[0]);
   std::pair<int64_t, int64_t> other = x.size() > 1 ? a.boundsOf(x[1]) : std::pair(low, high);
   bool differs = false, equal = false;

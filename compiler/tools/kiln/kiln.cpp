@@ -2,6 +2,7 @@
 // failure, 2 for a command line that cannot be understood.
 #include "compiler/tools/kiln/Commands.h"
 #include <cstdio>
+#include <new>
 
 using namespace kiln;
 
@@ -37,6 +38,9 @@ int main(int argc, char **argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     return app.exit(error) == 0 ? 0 : 2;
+  } catch (const std::bad_alloc &) {
+    return reportFailure("there is not enough memory; smaller bounds of dims (compile --dim), or "
+                         "smaller inputs, need less");
   }
   return exitCode;
 }
