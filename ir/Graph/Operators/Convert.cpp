@@ -17,6 +17,17 @@ static Value floatToInteger(ImplicitLocOpBuilder &b, Value x, Type to) {
   return arith::TruncIOp::create(b, ElementBuilder::codeType(to), whole);
 }
 
+/// Of four bits in a byte the low ones count, with their sign.
+static Value keepLowBits(ElementBuilder &e, Value x, Type to) {
+  unsigned bits = to.getIntOrFloatBitWidth();
+  if (bits >= 8)
+    return x;
+  Value shift = e.integer(to, 8 - bits);
+  Value shifted = arith::ShLIOp::create(e.b, x, shift);
+  return to.isUnsignedInteger() ? arith::ShRUIOp::create(e.b, shifted, shift).getResult()
+                                : arith::ShRSIOp::create(e.b, shifted, shift).getResult();
+}
+
 Value ElementBuilder::convert(Value x, Type from, Type to) {
   Type source = codeType(from), target = codeType(to);
   if (to.isInteger(1)) {
@@ -33,7 +44,7 @@ Value ElementBuilder::convert(Value x, Type from, Type to) {
                          : arith::TruncFOp::create(b, target, x).getResult();
   }
   if (isa<FloatType>(source))
-    return floatToInteger(b, x, to);
+    return keepLowBits(*this, floatToInteger(b, x, to), to);
   if (isa<FloatType>(target))
     return isUnsigned(from) ? arith::UIToFPOp::create(b, target, x).getResult()
                             : arith::SIToFPOp::create(b, target, x).getResult();
@@ -44,12 +55,5 @@ Value ElementBuilder::convert(Value x, Type from, Type to) {
                               : arith::ExtSIOp::create(b, target, x).getResult();
   else if (have > want)
     result = arith::TruncIOp::create(b, target, x);
-  unsigned bits = to.getIntOrFloatBitWidth();
-  if (bits >= 8 || from == to)
-    return result;
-  // Four bits in a byte: keep the low ones, with their sign.
-  Value shift = integer(to, 8 - bits);
-  result = arith::ShLIOp::create(b, result, shift);
-  return to.isUnsignedInteger() ? arith::ShRUIOp::create(b, result, shift).getResult()
-                                : arith::ShRSIOp::create(b, result, shift).getResult();
+  return from == to ? result : keepLowBits(*this, result, to);
 }

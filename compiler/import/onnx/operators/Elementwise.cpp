@@ -85,23 +85,25 @@ static void importIsInf(NodeImport &n) {
                      {"negative", n.a.attr(n.integer("detect_negative", 1))}}));
 }
 
-static void importCast(NodeImport &n) {
-  Type element = elementTypeOf(OnnxType(n.integer("to", 0)), n.a.b.getContext());
-  if (!element)
-    return n.fail("casts to strings or complex numbers are not supported");
-  const Array &x = n.input(0);
-  if (!x)
-    return;
-  // What is too large for a float of 8 bits becomes the largest it has, unless told otherwise.
+/// What is too large for a float of 8 bits becomes the largest it has, unless told otherwise.
+static void addCast(NodeImport &n, const Array &x, Type element) {
   bool narrow = isa<FloatType>(element) && element.getIntOrFloatBitWidth() == 8;
   DictionaryAttr params =
       n.a.params({{"saturate", n.a.attr(int64_t(narrow && n.integer("saturate", 1)))}});
   n.results.push_back(narrow ? n.a.map("cast", x, element, params) : n.a.cast(x, element));
 }
 
+static void importCast(NodeImport &n) {
+  Type element = elementTypeOf(OnnxType(n.integer("to", 0)), n.a.b.getContext());
+  if (!element)
+    return n.fail("casts to strings or complex numbers are not supported");
+  if (n.input(0))
+    addCast(n, n.inputs[0], element);
+}
+
 static void importCastLike(NodeImport &n) {
   if (n.input(0) && n.input(1))
-    n.results.push_back(n.a.cast(n.inputs[0], n.inputs[1].element));
+    addCast(n, n.inputs[0], n.inputs[1].element);
 }
 
 /// Bounds are attributes before opset 11, optional scalars since.
