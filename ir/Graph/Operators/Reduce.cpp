@@ -67,6 +67,8 @@ static Box boxOf(ElementBuilder &e, ComputeOp op, ValueRange indices) {
   Value next = e.index(0), zero = e.index(0), one = e.index(1);
   for (unsigned dim = 0; dim < rank; ++dim) {
     Value reduced = isAmong(e, op.getOperand(1), dim, rank);
+    if (hasParam(op, "none_is_all"))
+      reduced = e.any(reduced, e.equal(e.extent(op.getOperand(1), 0), zero));
     Value here = zero;
     if (keep) {
       here = indices[dim];

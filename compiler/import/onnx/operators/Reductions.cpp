@@ -75,9 +75,11 @@ static void addReduction(NodeImport &n, StringRef kind) {
     std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep, noop);
     if (!shape)
       return;
+    SmallVector<ArrayBuilder::Param> params{{"keep_dims", n.a.attr(int64_t(keep))}};
+    if (!noop)
+      params.push_back({"none_is_all", n.a.attr(1)});
     return n.results.push_back(n.a.compute(("reduce_" + kind).str(), {x, n.inputs[1]}, x.element,
-                                           *shape,
-                                           n.a.params({{"keep_dims", n.a.attr(int64_t(keep))}})));
+                                           *shape, n.a.params(params)));
   }
   SmallVector<int64_t> axes;
   if (n.has(1) && n.inputs[1].extent(0) == 0) {

@@ -240,7 +240,9 @@ static void importStft(NodeImport &n) {
     return n.fail("takes [batch, length, 1] or [batch, length, 2]");
   bool half = n.integer("onesided", 1) != 0;
   std::optional<Shape> declared = n.declaredShape(0);
-  if (declared && declared->size() != 4)
+  // Sizes that nobody gives are no help.
+  auto isComputed = [&](AffineExpr size) { return a.dependsOnComputed(size); };
+  if (declared && (declared->size() != 4 || llvm::any_of(*declared, isComputed)))
     declared = std::nullopt;
   AffineExpr length;
   if (n.has(2)) {
