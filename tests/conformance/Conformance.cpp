@@ -130,9 +130,8 @@ public:
   explicit TargetConformance(const Target &target)
       : target(target), native(target.elfMachine == llvm::cantFail(hostTarget())->elfMachine) {}
 
-  /// Runs the cases whose name contains `part`: with the emitter that the target chooses, the one
-  /// that is next, and with `all` every other that takes the kernel.
-  int run(llvm::StringRef part, bool all);
+  /// Runs the cases whose name contains `part`, each with the best `most` emitters that take it.
+  int run(llvm::StringRef part, int most);
 
 private:
   /// \returns whether the emitter takes the kernel.
@@ -250,7 +249,7 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
   ++tallies[emitter.name.str()].passed;
 }
 
-int TargetConformance::run(llvm::StringRef part, bool all) {
+int TargetConformance::run(llvm::StringRef part, int most) {
   std::vector<ConformanceCase> cases = contractionCases();
   for (auto more : {lookupCases(), attentionCases(), convolutionCases()})
     cases.insert(cases.end(), more.begin(), more.end());
@@ -264,7 +263,7 @@ int TargetConformance::run(llvm::StringRef part, bool all) {
     referenceCalls.clear();
     int taken = 0;
     for (const KernelEmitter *emitter : emitters) {
-      if (!all && taken == 2)
+      if (taken == most)
         break;
       if (!runCase(kernel, *emitter))
         continue;
@@ -285,11 +284,15 @@ int TargetConformance::run(llvm::StringRef part, bool all) {
 }
 
 int main(int argc, char **argv) {
-  bool all = argc > 1 && std::string(argv[argc - 1]) == "--all";
-  argc -= all;
+  std::string last = argc > 1 ? argv[argc - 1] : "";
+  int most = last == "--all" ? std::numeric_limits<int>::max() : last == "--best" ? 1 : 2;
+  argc -= most != 2;
   if ((argc != 3 && argc != 4) || std::string(argv[1]) != "--target") {
-    std::fprintf(stderr, "usage: kiln_conformance --target NAME [PART OF A CASE'S NAME] [--all]\n"
-                         "--all: also by the emitters that the target would not choose\n");
+    std::fprintf(stderr, "usage: kiln_conformance --target NAME [PART OF A CASE'S NAME] "
+                         "[--best|--all]\n"
+                         "--best: only by the emitter that the target chooses; --all: by every "
+                         "one that takes the kernel;\n"
+                         "else by the one chosen and the next\n");
     return 2;
   }
   llvm::Expected<const Target *> target = findTarget(argv[2]);
@@ -302,5 +305,5 @@ int main(int argc, char **argv) {
     std::printf("SKIP: %s: %s\n", argv[2], reason.c_str());
     return 77;
   }
-  return TargetConformance(**target).run(argc == 4 ? argv[3] : "", all);
+  return TargetConformance(**target).run(argc == 4 ? argv[3] : "", most);
 }
