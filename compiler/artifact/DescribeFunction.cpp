@@ -337,13 +337,22 @@ llvm::Expected<std::unique_ptr<schema::StepT>> FunctionDescriber::describeStep(O
 // ---- Functions --------------------------------------------------------------------------------
 
 llvm::Error FunctionDescriber::describeDims(schema::FunctionT &function) {
-  for (auto dim : func.getDims().getAsRange<exec::DimBoundsAttr>()) {
+  for (auto [i, dim] : llvm::enumerate(func.getDims().getAsRange<exec::DimBoundsAttr>())) {
     auto described = std::make_unique<schema::DimT>();
     described->name = dim.getName().str();
     described->min = dim.getMin();
     described->max = dim.getMax();
     described->computed = dim.getComputed();
     if (AffineMapAttr value = dim.getValue()) {
+      bool isEarlier = true;
+      for (AffineExpr result : value.getValue().getResults())
+        result.walk([&, before = i](AffineExpr part) {
+          if (auto symbol = dyn_cast<AffineSymbolExpr>(part))
+            isEarlier = isEarlier && symbol.getPosition() < before;
+        });
+      if (!isEarlier)
+        return fail("{0}: dim {1} follows from one that comes later", func.getSymName(),
+                    dim.getName());
       auto expr = exprFromAffine(value.getValue());
       if (!expr)
         return expr.takeError();
