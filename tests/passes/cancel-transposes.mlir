@@ -14,3 +14,14 @@ graph.func @main(%x: tensor<1x4x6x8xf32> {graph.name = "x"}, %b: tensor<8x1x1xf3
   // CHECK: graph.return %[[M]], %[[R]]
   graph.return %u, %s : tensor<1x4x6x8xf32>, tensor<1x8x1x1xf32>
 }
+
+// What a full tensor in another order meets stays as it is: moving the transpose would cost another.
+// CHECK-LABEL: graph.func @meets_another_order
+graph.func @meets_another_order(%x: tensor<1x4x6x8xf32> {graph.name = "x"}, %y: tensor<1x8x4x6xf32> {graph.name = "y"})
+    -> (tensor<1x8x4x6xf32> {graph.name = "z"}) {
+  // CHECK: %[[T:.*]] = graph.compute "transpose"(%arg0)
+  // CHECK-NEXT: graph.compute "add"(%[[T]], %arg1)
+  %t = graph.compute "transpose"(%x) {perm = array<i64: 0, 3, 1, 2>} : (tensor<1x4x6x8xf32>) -> tensor<1x8x4x6xf32>
+  %m = graph.compute "add"(%t, %y) {} : (tensor<1x8x4x6xf32>, tensor<1x8x4x6xf32>) -> tensor<1x8x4x6xf32>
+  graph.return %m : tensor<1x8x4x6xf32>
+}
