@@ -1,7 +1,6 @@
 // The table of operators, and what their elements are made with.
 #include "ir/Graph/Operators.h"
 #include "ir/Exec/ExecDialect.h"
-#include "ir/Graph/Operators/Families.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringMap.h"
 

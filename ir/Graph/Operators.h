@@ -177,17 +177,22 @@ inline mlir::RankedTensorType tensorOf(mlir::Value value) {
 }
 
 // The tables, a file for each family (ir/Graph/Operators/).
-llvm::ArrayRef<Operator> mapOperators();     // element by element, with broadcasting
-llvm::ArrayRef<Operator> viewOperators();    // other places for the same elements
-llvm::ArrayRef<Operator> reduceOperators();  // sums, extremes, norms along axes
-llvm::ArrayRef<Operator> productOperators(); // products of matrices
-llvm::ArrayRef<Operator> imageOperators();   // convolution, pooling, resampling
-llvm::ArrayRef<Operator> lookUpOperators();  // gather
+llvm::ArrayRef<Operator> mapOperators();      // element by element, with broadcasting
+llvm::ArrayRef<Operator> viewOperators();     // other places for the same elements
+llvm::ArrayRef<Operator> reduceOperators();   // sums, extremes, norms along axes
+llvm::ArrayRef<Operator> productOperators();  // products of matrices
+llvm::ArrayRef<Operator> imageOperators();    // convolution, rearranged images
+llvm::ArrayRef<Operator> overlapOperators();  // transposed and deformed convolution
+llvm::ArrayRef<Operator> poolOperators();     // pooling
+llvm::ArrayRef<Operator> resampleOperators(); // resizing, sampling, regions
+llvm::ArrayRef<Operator> lookUpOperators();   // gather
 llvm::ArrayRef<Operator> scatterOperators();
 llvm::ArrayRef<Operator> orderOperators();   // sorting, counting, choosing
 llvm::ArrayRef<Operator> algebraOperators(); // of whole matrices
 llvm::ArrayRef<Operator> randomOperators();
 llvm::ArrayRef<Operator> recurrentOperators();
+llvm::ArrayRef<Operator> attentionOperators();
+const Operator &linearAttentionOperator(); // of attentionOperators
 
 } // namespace kiln::graph
 

@@ -1,6 +1,5 @@
 // What the functions of operators ask of a node, and the walk over the nodes of a graph.
 #include "compiler/import/onnx/NodeImport.h"
-#include "compiler/import/onnx/operators/Families.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -63,10 +62,12 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
   static const auto *table = [] {
     auto *map = new llvm::StringMap<SmallVector<const OnnxOperator *>>();
     for (ArrayRef<OnnxOperator> family :
-         {onnxElementwise(), onnxShapes(), onnxReductions(), onnxProducts(), onnxImages(),
-          onnxPools(), onnxResampling(), onnxSignals(), onnxLosses(), onnxTraining(),
-          onnxFlexAttention(), onnxQuantization(), onnxLookUps(), onnxOrder(), onnxControl(),
-          onnxSequences(), onnxRecurrent(), onnxMicrosoft(), onnxAttention()})
+         {onnxElementwise(),       onnxShapes(),    onnxSlices(),        onnxReductions(),
+          onnxProducts(),          onnxImages(),    onnxPools(),         onnxResampling(),
+          onnxSignals(),           onnxLosses(),    onnxTraining(),      onnxQuantization(),
+          onnxLookUps(),           onnxOrder(),     onnxControl(),       onnxSequences(),
+          onnxRecurrent(),         onnxAttention(), onnxFlexAttention(), onnxMicrosoft(),
+          onnxMicrosoftAttention()})
       for (const OnnxOperator &record : family)
         (*map)[(record.domain + "." + record.type).str()].push_back(&record);
     return map;

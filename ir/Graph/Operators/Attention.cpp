@@ -2,8 +2,8 @@
 //
 // An item is one query of one head: its scores are kept in the worker's scratch memory, so nothing
 // of the size of all scores is ever written. Keys are read row by row, values eight rows at a time.
+#include "ir/Graph/Operators.h"
 #include "ir/Graph/Operators/Arithmetic.h"
-#include "ir/Graph/Operators/Families.h"
 
 using namespace mlir;
 using namespace kiln;

@@ -1,7 +1,7 @@
 // Linear attention: a state of [key depth, value depth] for each key head, which every token
 // changes and then reads. Tokens follow one another; sequences and heads are independent.
+#include "ir/Graph/Operators.h"
 #include "ir/Graph/Operators/Arithmetic.h"
-#include "ir/Graph/Operators/Families.h"
 
 using namespace mlir;
 using namespace kiln;

@@ -1,6 +1,6 @@
 // Windows whose parts overlap in the result, or lie anywhere: transposed convolution, the images
 // that columns were made of, deformed convolution.
-#include "ir/Graph/Operators/Families.h"
+#include "ir/Graph/Operators.h"
 #include "ir/Graph/Operators/Window.h"
 
 using namespace mlir;

@@ -3,7 +3,7 @@
 // An item is a position with all its channels. The channels of the window's taps are gathered in
 // the result's row, so that the innermost loop runs along memory; where that cannot be (floats too
 // narrow to gather in, or two results) each channel goes through the window by itself.
-#include "ir/Graph/Operators/Families.h"
+#include "ir/Graph/Operators.h"
 #include "ir/Graph/Operators/Window.h"
 
 using namespace mlir;

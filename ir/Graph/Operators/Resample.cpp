@@ -4,8 +4,8 @@
 // same as along all at once. All that follows from the place in the result alone is computed
 // outside of the loop over channels by LLVM, since channels come last and nothing here branches on
 // them.
+#include "ir/Graph/Operators.h"
 #include "ir/Graph/Operators/Arithmetic.h"
-#include "ir/Graph/Operators/Families.h"
 
 using namespace mlir;
 using namespace kiln;

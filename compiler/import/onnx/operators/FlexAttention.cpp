@@ -1,6 +1,6 @@
 // Attention whose scores and probabilities go through graphs of the model (ai.onnx.preview):
 // written out, since anything may be between the two products.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 

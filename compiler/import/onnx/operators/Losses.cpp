@@ -1,6 +1,6 @@
 // Losses: the class that a label names is found by comparing it with the classes' numbers, so that
 // a label out of range adds nothing.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 
 using namespace mlir;
 using namespace kiln;

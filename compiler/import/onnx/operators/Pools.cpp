@@ -1,5 +1,5 @@
 // Pooling, its inverse, and pooling of regions.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 #include "compiler/import/onnx/operators/FixExtent.h"
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"

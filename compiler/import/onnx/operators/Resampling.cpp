@@ -3,7 +3,7 @@
 // Element o of an axis lies at (o + c0) * c1 / c2 + c3 in the input; the ways of ONNX to relate
 // coordinates differ in the numbers c alone, which are computed here, or where sizes or scales are
 // known only then, while the model runs. An axis is resized at a time.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 #include "compiler/import/onnx/operators/FixExtent.h"
 #include "compiler/import/onnx/operators/ImageWindow.h"
 #include "llvm/Support/FormatVariadic.h"

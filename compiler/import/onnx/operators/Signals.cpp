@@ -2,7 +2,7 @@
 //
 // A transform is a product with a matrix of cosines and sines: a constant one where the length is
 // fixed, else computed by the graph. Lengths that speech models use are small.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 

@@ -1,7 +1,7 @@
 // Steps of optimizers (ai.onnx.preview.training): plain arithmetic on each tensor with its gradient
 // and its running sums. An operator takes any number of tensors: all of them, then all gradients,
 // then the sums of each kind.
-#include "compiler/import/onnx/operators/Families.h"
+#include "compiler/import/onnx/NodeImport.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
