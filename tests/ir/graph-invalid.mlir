@@ -167,3 +167,39 @@ graph.func @f(%x: tensor<2x8xf32>, %r: tensor<2x4xf32>, %w: tensor<7x8xf32>) -> 
   %b = graph.experts_matmul %x, %r, %w {experts = 3 : i64, used = 2 : i64} : tensor<2x8xf32>, tensor<2x4xf32>, tensor<7x8xf32> -> tensor<2x4xf32>
   graph.return %b : tensor<2x4xf32>
 }
+
+// -----
+
+// A product of codes gives i32.
+graph.func @f(%x: tensor<1x4x4x3xui8>, %w: tensor<8x36xi8>) -> tensor<1x2x2x8xf32> {
+  // expected-error @+1 {{a product of codes takes i8 or ui8, a weight of i8 and a bias of i32 and gives i32}}
+  %y = graph.compute "conv"(%x, %w) {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads_begin = array<i64: 0, 0>, pads_end = array<i64: 0, 0>, dilations = array<i64: 1, 1>, groups = 1 : i64} : (tensor<1x4x4x3xui8>, tensor<8x36xi8>) -> tensor<1x2x2x8xf32>
+  graph.return %y : tensor<1x2x2x8xf32>
+}
+
+// -----
+
+// A weight of codes has whole taps.
+graph.func @f(%x: tensor<1x4x4x3xui8>, %w: tensor<8x35xi8>) -> tensor<1x2x2x8xi32> {
+  // expected-error @+1 {{8 rows and 9 times as many columns as a tap has, 27 in all at least}}
+  %y = graph.compute "conv"(%x, %w) {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads_begin = array<i64: 0, 0>, pads_end = array<i64: 0, 0>, dilations = array<i64: 1, 1>, groups = 1 : i64} : (tensor<1x4x4x3xui8>, tensor<8x35xi8>) -> tensor<1x2x2x8xi32>
+  graph.return %y : tensor<1x2x2x8xi32>
+}
+
+// -----
+
+// What lies outside of an image of codes is a code.
+graph.func @f(%x: tensor<1x5x3xi8>, %w: tensor<8x4xi8>) -> tensor<1x5x8xi32> {
+  // expected-error @+1 {{needs 'outside', an integer from -128 to 127}}
+  %y = graph.compute "conv"(%x, %w) {kernel = array<i64: 1>, strides = array<i64: 1>, pads_begin = array<i64: 0>, pads_end = array<i64: 0>, dilations = array<i64: 1>, groups = 1 : i64, outside = 128 : i64} : (tensor<1x5x3xi8>, tensor<8x4xi8>) -> tensor<1x5x8xi32>
+  graph.return %y : tensor<1x5x8xi32>
+}
+
+// -----
+
+// Without spatial dims rows stay rows.
+graph.func @f(%x: tensor<2x3x8xi8>, %w: tensor<4x8xi8>) -> tensor<2x2x4xi32> {
+  // expected-error @+1 {{without spatial dims takes and gives rows}}
+  %y = graph.compute "conv"(%x, %w) {kernel = array<i64>, groups = 1 : i64} : (tensor<2x3x8xi8>, tensor<4x8xi8>) -> tensor<2x2x4xi32>
+  graph.return %y : tensor<2x2x4xi32>
+}
