@@ -130,13 +130,14 @@ void kiln::addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("model", o.model, "Hugging Face folder, GGUF file or ONNX file")->required();
   command->add_option("-o,--output", o.output, "The file to write")->required();
   command
-      ->add_option("--emit", o.emit,
-                   "artifact; or executable: artifact and runtime in one file that runs by "
-                   "itself (default: artifact)")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, Emit>{{"artifact", Emit::Artifact},
-                                                              {"executable", Emit::Executable}})
-              .description("{artifact,executable}"));
+      ->add_option_function<std::string>(
+          "--emit",
+          [&o](const std::string &kind) {
+            o.emit = kind == "executable" ? Emit::Executable : Emit::Artifact;
+          },
+          "artifact; or executable: artifact and runtime in one file that runs by itself (default: "
+          "artifact)")
+      ->check(CLI::IsMember({"artifact", "executable"}));
   command->add_option("--target", o.targets, "Targets, comma-separated (see kiln targets)")
       ->delimiter(',')
       ->capture_default_str();
