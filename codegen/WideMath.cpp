@@ -80,7 +80,7 @@ static Value emitLog(Lanes l, Value x) {
   result = l.select(l.is(P::OEQ, x, 0), l.constant(-kInfinity), result);
   result =
       l.select(l.is(P::OLT, x, 0), l.constant(std::numeric_limits<double>::quiet_NaN()), result);
-  return l.select(l.is(P::ULT, x, kInfinity), result, x); // infinity is its own logarithm
+  return l.select(l.is(P::OLT, x, kInfinity), result, x); // infinity and NaN are their own
 }
 
 /// x ln(u) / (u - 1) with u = 1 + x (Kahan): what 1 + x rounds off is in both.

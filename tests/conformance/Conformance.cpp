@@ -12,6 +12,7 @@
 #include "Conformance.h"
 #include "TargetImage.h"
 #include "codegen/MatrixUnit.h"
+#include "compiler/values/Value.h"
 #include "targets/Targets.h"
 #include <cmath>
 #include <cstdio>
@@ -112,6 +113,28 @@ static std::string compare(Call &found, Call &expected, double roundingBound) {
   return "";
 }
 
+/// The same of results that the case itself knows.
+static std::string compareExpected(Call &found) {
+  for (const Call::Expected &expected : found.expected) {
+    Buffer<uint8_t> &buffer = found.buffers[expected.buffer];
+    Value value;
+    value.type = expected.type;
+    value.elementBytes = bytesInMemory(expected.type);
+    value.bytes.assign(buffer.data(), buffer.data() + buffer.size());
+    for (size_t i = 0; i < expected.values.size(); ++i) {
+      int64_t place =
+          int64_t(i) / expected.columns * expected.stride + int64_t(i) % expected.columns;
+      double x = numberAt(value, place), y = expected.values[i];
+      if (x == y || (std::isnan(x) && std::isnan(y)) ||
+          std::abs(x - y) <= expected.absolute + expected.relative * std::abs(y))
+        continue;
+      return "element " + std::to_string(i) + " of buffer " + std::to_string(expected.buffer) +
+             ": found " + std::to_string(x) + ", expected " + std::to_string(y);
+    }
+  }
+  return "";
+}
+
 /// The bits of a row must not depend on the rows beside it: row 0 of `many` is row 0 of `one`.
 static bool firstRowsEqual(Call &one, Call &many) {
   const Call::Result &result = one.results.front();
@@ -204,6 +227,11 @@ bool TargetConformance::runCase(const ConformanceCase &kernel, const KernelEmitt
     Call found = kernel.call(rows);
     if (!image.run(found))
       return failed(image.problem());
+    if (!found.expected.empty()) {
+      if (std::string difference = compareExpected(found); !difference.empty())
+        return failed(std::to_string(rows) + " rows: " + difference);
+      continue;
+    }
     std::string problem;
     Call *wanted = reference(kernel, rows, problem);
     if (!wanted)
@@ -251,7 +279,7 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
 
 int TargetConformance::run(llvm::StringRef part, int most) {
   std::vector<ConformanceCase> cases = contractionCases();
-  for (auto more : {lookupCases(), attentionCases(), convolutionCases()})
+  for (auto more : {lookupCases(), attentionCases(), convolutionCases(), arrayCases()})
     cases.insert(cases.end(), more.begin(), more.end());
   // On the host's own target the reference would be compared with itself.
   bool isHost = &target == llvm::cantFail(hostTarget());

@@ -4,7 +4,9 @@
 #define KILN_TESTS_CONFORMANCE_CONFORMANCE_H
 
 #include "KernelHarness.h"
+#include "compiler/import/onnx/OnnxModel.h"
 #include <functional>
+#include <map>
 
 namespace kiln::test {
 
@@ -21,6 +23,15 @@ struct Call {
     bool nan = false; // holds NaN where nothing was written, in the reference too
   };
   std::vector<Result> results;
+  /// What a buffer that the kernel writes must hold, where the case knows it itself.
+  struct Expected {
+    size_t buffer;
+    OnnxType type;
+    int64_t columns, stride;
+    std::vector<double> values; // of the columns of all rows
+    double relative, absolute;
+  };
+  std::vector<Expected> expected;
 };
 
 struct ConformanceCase {
@@ -48,6 +59,7 @@ std::vector<ConformanceCase> contractionCases();
 std::vector<ConformanceCase> lookupCases();
 std::vector<ConformanceCase> attentionCases();
 std::vector<ConformanceCase> convolutionCases();
+std::vector<ConformanceCase> arrayCases();
 
 /// "tensor<?xCOLUMNSxf32, #graph.dims<@DIM>>"
 std::string rowsType(int64_t columns, const std::string &dim = "n");
