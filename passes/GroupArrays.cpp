@@ -74,8 +74,11 @@ static bool mayCompute(ComputeOp producer, ComputeOp consumer) {
   const Operator &from = operatorOf(producer), &to = operatorOf(consumer);
   if (from.cost == Cost::Fill || to.cost == Cost::Fill || to.cost == Cost::Many)
     return false;
-  if (from.cost == Cost::Index)
+  if (from.cost == Cost::Index || from.recomputed)
     return true;
+  // What is computed in several places must not draw in what it is computed from.
+  if (to.recomputed && !consumer->hasOneUse())
+    return false;
   bool isRead =
       to.cost == Cost::Once || to.cost == Cost::Index
           ? !to.repeats
@@ -84,22 +87,34 @@ static bool mayCompute(ComputeOp producer, ComputeOp consumer) {
   return isRead && isCheap && producer->hasOneUse() && producer->getNumResults() == 1;
 }
 
+/// Whether an op is a product of codes: its sums are i32.
+static bool isOfCodes(Operation *op) {
+  auto product = dyn_cast<ComputeOp>(op);
+  return product && product.getKind() == "conv" &&
+         tensorOf(product.getOperand(1)).getElementType().isInteger(8);
+}
+
 /// Whether a map operator may follow a product in its kernel, on vectors along the last dim: on
-/// tensors of the product's shape, vectors along its last dim, and single numbers.
-static bool mayFollowProduct(ComputeOp op, RankedTensorType product) {
+/// tensors of the product's shape, vectors along its last dim, and single numbers. All are f32, but
+/// behind a product of codes, where sums and codes are integers.
+static bool mayFollowProduct(ComputeOp op, Operation *product) {
+  RankedTensorType sums = tensorOf(product->getResult(0));
+  bool ofCodes = isOfCodes(product);
   auto isSame = [&](RankedTensorType type) {
-    return type.getShape() == product.getShape() && getDims(type) == getDims(product);
+    return type.getShape() == sums.getShape() && getDims(type) == getDims(sums);
   };
-  if (operatorOf(op).cost != Cost::Map || !isSame(tensorOf(op.getResult(0))) ||
-      !tensorOf(op.getResult(0)).getElementType().isF32())
+  auto fits = [&](RankedTensorType type) {
+    Type element = type.getElementType();
+    return element.isF32() || (ofCodes && (element.isInteger(8) || element.isSignlessInteger(32)));
+  };
+  if (!mapsVectors(op) || !isSame(tensorOf(op.getResult(0))) || !fits(tensorOf(op.getResult(0))))
     return false;
   return llvm::all_of(op.getOperands(), [&](Value operand) {
     RankedTensorType type = tensorOf(operand);
     auto isOne = [](int64_t extent) { return extent == 1; };
-    bool isColumn = type.getRank() && type.getShape().back() == product.getShape().back() &&
+    bool isColumn = type.getRank() && type.getShape().back() == sums.getShape().back() &&
                     llvm::all_of(type.getShape().drop_back(), isOne);
-    return type.getElementType().isF32() &&
-           (isSame(type) || isColumn || llvm::all_of(type.getShape(), isOne));
+    return fits(type) && (isSame(type) || isColumn || llvm::all_of(type.getShape(), isOne));
   });
 }
 
@@ -107,7 +122,6 @@ static bool mayFollowProduct(ComputeOp op, RankedTensorType product) {
 /// operators alone follow. `products` holds, for each op in the kernel of one, that product.
 bool Grouping::joinUser(unsigned product, const llvm::BitVector &inlined,
                         llvm::DenseMap<unsigned, unsigned> &products) const {
-  RankedTensorType type = tensorOf(ops[product]->getResult(0));
   llvm::SetVector<unsigned> kernel;
   unsigned root = product;
   do {
@@ -121,7 +135,7 @@ bool Grouping::joinUser(unsigned product, const llvm::BitVector &inlined,
   } while (inlined[root]);
   for (size_t i = 0; i < kernel.size(); ++i) {
     auto op = dyn_cast<ComputeOp>(ops[kernel[i]]);
-    if (!op || !mayFollowProduct(op, type))
+    if (!op || !mayFollowProduct(op, ops[product]))
       return false;
     for (Value operand : op.getOperands())
       if (int from = this->producer(operand); from >= 0 && inlined[from])
@@ -131,6 +145,29 @@ bool Grouping::joinUser(unsigned product, const llvm::BitVector &inlined,
   for (unsigned op : kernel)
     products[op] = product;
   return true;
+}
+
+/// Where a product of codes cannot join the kernel that its codes are read in, for that is another
+/// product's: takes what rounds its sums to codes out of there. False where nothing changes.
+bool Grouping::cutBehindCodes(unsigned product, llvm::BitVector &inlined,
+                              llvm::DenseMap<unsigned, unsigned> &products) const {
+  if (!isOfCodes(ops[product]))
+    return false;
+  SmallVector<unsigned> chain;
+  for (unsigned last = product; ops[last]->hasOneUse();) {
+    auto it = index.find(*ops[last]->user_begin());
+    if (it == index.end() || !inlined[it->second])
+      return false;
+    last = it->second;
+    chain.push_back(last);
+    if (cast<ComputeOp>(ops[last]).getKind() != "quantize")
+      continue;
+    inlined.reset(last);
+    for (unsigned op : chain)
+      products.erase(op);
+    return true;
+  }
+  return false;
 }
 
 void Grouping::groupArrays() {
@@ -165,13 +202,14 @@ void Grouping::groupArrays() {
       continue;
     if (operatorOf(array).cost == Cost::Many) {
       inlined[i] = false;
-      inlined[i] = joinUser(i, inlined, products);
+      inlined[i] = joinUser(i, inlined, products) ||
+                   (cutBehindCodes(i, inlined, products) && joinUser(i, inlined, products));
       continue;
     }
     for (Operation *user : array->getUsers())
       if (auto it = products.find(index.lookup(user)); it != products.end()) {
-        inlined[i] = inlined[i] && array->hasOneUse() &&
-                     mayFollowProduct(array, tensorOf(ops[it->second]->getResult(0)));
+        inlined[i] = inlined[i] && (array->hasOneUse() || operatorOf(array).recomputed) &&
+                     mayFollowProduct(array, ops[it->second]);
         if (inlined[i])
           products[i] = it->second;
       }

@@ -36,6 +36,8 @@ private:
   void groupArrays();
   bool joinUser(unsigned product, const llvm::BitVector &inlined,
                 llvm::DenseMap<unsigned, unsigned> &products) const;
+  bool cutBehindCodes(unsigned product, llvm::BitVector &inlined,
+                      llvm::DenseMap<unsigned, unsigned> &products) const;
   void groupRest();
   std::vector<RegionGroup> order();
 

@@ -12,10 +12,10 @@ const Operator *graph::findOperator(StringRef name) {
   static const llvm::StringMap<const Operator *> *table = [] {
     auto *map = new llvm::StringMap<const Operator *>();
     for (ArrayRef<Operator> family :
-         {mapOperators(), viewOperators(), reduceOperators(), productOperators(), imageOperators(),
-          poolOperators(), resampleOperators(), overlapOperators(), attentionOperators(),
-          lookUpOperators(), scatterOperators(), orderOperators(), algebraOperators(),
-          randomOperators(), recurrentOperators()})
+         {mapOperators(), codeOperators(), viewOperators(), reduceOperators(), productOperators(),
+          imageOperators(), poolOperators(), resampleOperators(), overlapOperators(),
+          attentionOperators(), lookUpOperators(), scatterOperators(), orderOperators(),
+          algebraOperators(), randomOperators(), recurrentOperators()})
       for (const Operator &record : family)
         (*map)[record.name] = &record;
     return map;
@@ -156,6 +156,20 @@ SmallVector<Value> graph::broadcastIndices(ElementBuilder &e, Value operand,
     places.push_back(index);
   }
   return places;
+}
+
+bool graph::mapsVectors(ComputeOp op) {
+  if (!operatorOf(op).map)
+    return false;
+  auto isWhole = [](Value value) {
+    Type element = tensorOf(value).getElementType();
+    return isa<IntegerType>(element) && !element.isInteger(1);
+  };
+  if (!llvm::any_of(op.getOperands(), isWhole) && !isWhole(op.getResult(0)))
+    return true;
+  return llvm::is_contained(
+      {"add", "sub", "mul", "min", "max", "cast", "identity", "relu", "quantize", "dequantize"},
+      op.getKind());
 }
 
 Value graph::mapElement(ElementBuilder &e, ComputeOp op, unsigned result, ValueRange indices) {

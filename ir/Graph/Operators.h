@@ -118,8 +118,7 @@ struct Operator {
   llvm::StringLiteral name;
   Cost cost;
   /// Of Map: a result's element from its operands' elements: scalars of their code types or, where
-  /// all operands are floats or truth values, vectors with as many lanes each. `element` is then
-  /// `mapElement`.
+  /// `mapsVectors`, vectors with as many lanes each. `element` is then `mapElement`.
   mlir::Value (*map)(ElementBuilder &e, ComputeOp op, mlir::ValueRange elements) = nullptr;
   /// Element `indices` of result `result`. Index and map operators read each operand once at most.
   /// Null for Fill.
@@ -138,7 +137,13 @@ struct Operator {
   bool repeats = false;
   /// Fails with a diagnostic where operands, params and results do not fit; null: nothing to check.
   mlir::LogicalResult (*verify)(ComputeOp op) = nullptr;
+  /// Of Map: computed anew by whoever reads it, since reading its result from memory costs more.
+  bool recomputed = false;
 };
+
+/// Whether a map operator may be given vectors: one on floats and truth values, and of those on
+/// integers the ones that are found between products of codes.
+bool mapsVectors(ComputeOp op);
 
 /// The element of a map operator: operands are broadcast as numpy does it, trailing dims aligned.
 mlir::Value mapElement(ElementBuilder &e, ComputeOp op, unsigned result, mlir::ValueRange indices);
@@ -178,6 +183,7 @@ inline mlir::RankedTensorType tensorOf(mlir::Value value) {
 
 // The tables, a file for each family (ir/Graph/Operators/).
 llvm::ArrayRef<Operator> mapOperators();      // element by element, with broadcasting
+llvm::ArrayRef<Operator> codeOperators();     // numbers to codes of a scale, and back
 llvm::ArrayRef<Operator> viewOperators();     // other places for the same elements
 llvm::ArrayRef<Operator> reduceOperators();   // sums, extremes, norms along axes
 llvm::ArrayRef<Operator> productOperators();  // products of matrices

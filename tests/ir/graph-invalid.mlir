@@ -203,3 +203,21 @@ graph.func @f(%x: tensor<2x3x8xi8>, %w: tensor<4x8xi8>) -> tensor<2x2x4xi32> {
   %y = graph.compute "conv"(%x, %w) {kernel = array<i64>, groups = 1 : i64} : (tensor<2x3x8xi8>, tensor<4x8xi8>) -> tensor<2x2x4xi32>
   graph.return %y : tensor<2x2x4xi32>
 }
+
+// -----
+
+// Codes are held to what their type reaches.
+graph.func @f(%x: tensor<4xf32>, %s: tensor<f32>) -> tensor<4xui8> {
+  // expected-error @+1 {{needs 'low', an integer from 0 to 255}}
+  %y = graph.compute "quantize"(%x, %s) {zero = 3 : i64, low = -1 : i64, high = 255 : i64} : (tensor<4xf32>, tensor<f32>) -> tensor<4xui8>
+  graph.return %y : tensor<4xui8>
+}
+
+// -----
+
+// Codes stand for f32.
+graph.func @f(%x: tensor<4xui8>) -> tensor<4xf16> {
+  // expected-error @+1 {{gives f32, found 'f16'}}
+  %y = graph.compute "dequantize"(%x) {zero = 3 : i64, scale = 0.5 : f64} : (tensor<4xui8>) -> tensor<4xf16>
+  graph.return %y : tensor<4xf16>
+}

@@ -53,6 +53,28 @@ struct Array {
   explicit operator bool() const { return element || isList; }
 };
 
+/// Codes and what they stand for: (code - zero) * scale, with one scale and one zero, or one for
+/// each index of `axis`.
+struct Codes {
+  Array codes;
+  std::vector<double> scales;
+  std::vector<int64_t> zeros;
+  int64_t axis = 0;
+
+  bool hasOneScale() const { return scales.size() == 1 && zeros.size() == 1; }
+};
+
+/// sum * factor + offset, held to [low, high], its dims permuted: what f32 follows from a product
+/// of codes. Factors (one, or one for each index of the last dim) are positive.
+struct ScaledSum {
+  Array sum; // i32
+  std::vector<double> factors;
+  Array offset; // f32, broadcast to the sum; may be empty
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  llvm::SmallVector<int64_t> perm; // empty: as they are
+};
+
 class ArrayBuilder {
 public:
   /// Ops are built at the end of `block`. Dims are declared in `module`, before its first function.
@@ -190,13 +212,22 @@ public:
   Array div(const Array &x, const Array &y) { return map("div", {x, y}); }
   Array unary(llvm::StringRef kind, const Array &x) { return map(kind, {x}); }
 
-  /// What a tensor of 8-bit codes was rounded from, where its scale and zero are numbers: for
-  /// whoever takes the codes as numbers again.
-  struct Rounding {
-    Array from;
-    double scale, zero, low, high;
-  };
-  llvm::DenseMap<mlir::Value, Rounding> roundings;
+  // ---- Codes: integers that stand for numbers by a scale ----
+  /// clamp(round(x * factor) + zero, low, high) of x in f32, as an integer type; `factor` is f32.
+  Array quantized(const Array &x, const Array &factor, mlir::Type element, int64_t zero,
+                  int64_t low, int64_t high);
+  /// (codes - zero) * scale in f32; what it is made of is noted.
+  Array dequantized(const Array &codes, double scale, int64_t zero);
+  /// What an array is made of, where it is codes by scales that are numbers; else null.
+  const Codes *codesOf(const Array &array) const;
+  void noteCodes(const Array &array, Codes made);
+  /// How an array follows from a product of codes, where no more than factors and bounds lie
+  /// between; else null.
+  const ScaledSum *scaledSumOf(const Array &array) const;
+  void noteScaledSum(const Array &array, ScaledSum made);
+  /// Codes as the weight of a product of them (conv): bytes [rows, columns] of i8.
+  mlir::Value codeWeight(std::vector<uint8_t> bytes, int64_t rows, int64_t columns,
+                         llvm::StringRef name);
 
   // ---- Problems ----
   /// Notes what is wrong with the model; `location` is named. Returns an empty array.
@@ -221,6 +252,8 @@ private:
   Array view(llvm::StringRef kind, const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape,
              mlir::DictionaryAttr params,
              llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source);
+  /// What a map operator on an array with a scaled sum makes of that.
+  void carryScaledSum(llvm::StringRef kind, llvm::ArrayRef<Array> operands, const Array &result);
   mlir::Value symbolicValue(const Array &array);
   mlir::Value constantValue(const Array &array);
   mlir::Value useWeight(const OnnxTensor &tensor, mlir::RankedTensorType type, bool transpose,
@@ -236,6 +269,8 @@ private:
   std::map<std::pair<const void *, const void *>, mlir::AffineExpr> maxima;
   llvm::StringMap<unsigned> usedNames;
   std::map<std::pair<const OnnxTensor *, std::string>, std::string> weights; // symbols
+  llvm::DenseMap<const void *, Codes> codes; // of values, or of constants' tensors
+  llvm::DenseMap<mlir::Value, ScaledSum> scaledSums;
 
 public:
   /// Pairs of sizes that a call must find equal, with what to say otherwise.

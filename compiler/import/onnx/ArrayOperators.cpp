@@ -57,7 +57,9 @@ Array ArrayBuilder::map(StringRef kind, ArrayRef<Array> operands, Type element,
       return *folded;
   if (kind == "cast" && operands[0].element == element)
     return operands[0];
-  return compute(kind, operands, element, shape, given);
+  Array result = compute(kind, operands, element, shape, given);
+  carryScaledSum(kind, operands, result);
+  return result;
 }
 
 Array ArrayBuilder::cast(const Array &x, Type element) {

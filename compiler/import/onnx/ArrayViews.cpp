@@ -61,6 +61,10 @@ Array ArrayBuilder::view(StringRef kind, const Array &x, ArrayRef<AffineExpr> sh
       llvm::consumeError(bytes.takeError());
     }
   }
+  if (const Codes *known = x.value ? codesOf(x) : nullptr; known && known->hasOneScale()) {
+    Codes from = *known;
+    return dequantized(view(kind, from.codes, shape, given, source), from.scales[0], from.zeros[0]);
+  }
   return compute(kind, x, x.element, shape, given);
 }
 
@@ -222,6 +226,22 @@ static std::optional<ConstantTensor> joinConstants(const OnnxModel &model, Array
   return made;
 }
 
+/// Arrays of equal scales are joined as codes; empty where they are none.
+static Array concatCodes(ArrayBuilder &a, ArrayRef<Array> parts, int64_t axis) {
+  SmallVector<Array> codes;
+  const Codes *first = a.codesOf(parts[0]);
+  for (const Array &part : parts) {
+    const Codes *own = a.codesOf(part);
+    if (!own || !own->hasOneScale() || own->scales != first->scales || own->zeros != first->zeros ||
+        own->codes.element != first->codes.element)
+      return {};
+    codes.push_back(own->codes);
+  }
+  double scale = first->scales[0];
+  int64_t zero = first->zeros[0];
+  return a.dequantized(a.concat(codes, axis), scale, zero);
+}
+
 Array ArrayBuilder::concat(ArrayRef<Array> parts, int64_t axis) {
   for (const Array &part : parts)
     if (!part.element)
@@ -276,5 +296,7 @@ Array ArrayBuilder::concat(ArrayRef<Array> parts, int64_t axis) {
     result.constant = *joined;
     return result;
   }
+  if (Array joined = concatCodes(*this, parts, axis))
+    return joined;
   return compute("concat", parts, result.element, shape, params({{"axis", attr(axis)}}));
 }

@@ -308,7 +308,7 @@ static Value clamp(Maker &m, Value x, double low, double high) {
 
 unsigned graph::mapOperands(StringRef kind) {
   return llvm::StringSwitch<unsigned>(kind)
-      .Cases({"add", "sub", "mul", "div", "mod", "pow", "min", "max"}, 2)
+      .Cases({"add", "sub", "mul", "div", "mod", "pow", "min", "max", "quantize"}, 2)
       .Cases({"and", "or", "xor", "shift_left", "shift_right"}, 2)
       .Cases({"equal", "less", "less_equal", "greater", "greater_equal"}, 2)
       .Case("where", 3)
@@ -446,13 +446,6 @@ ArrayRef<Operator> graph::mapOperators() {
       MAP("softplus", return softplus(m, x[0])),
       MAP("mish", return m.mul(x[0], math::TanhOp::create(e.b, softplus(m, x[0])))),
       MAP("clamp", return clamp(m, x[0], m.param("low"), m.param("high"))),
-      // Rounded to codes of a scale, and back.
-      MAP("fake_quantize",
-          {
-            Value scale = m.like(x[0], m.param("scale")), zero = m.like(x[0], m.param("zero"));
-            Value code = m.add(math::RoundEvenOp::create(e.b, m.div(x[0], scale)), zero);
-            return m.mul(m.sub(clamp(m, code, m.param("low"), m.param("high")), zero), scale);
-          }),
       MAP("leaky_relu",
           return m.select(m.is(P::OLT, x[0], 0), m.mul(x[0], m.param("alpha")), x[0])),
       MAP("elu", return m.select(m.is(P::OLT, x[0], 0),

@@ -3,7 +3,7 @@
 // The graph's images are channels last, and a kernel is a matrix with a row for each output
 // channel: its taps one behind the other, each with its input channels. Kernels that are constant
 // become such a matrix here; others are rearranged while the model runs.
-#include "compiler/import/onnx/operators/ImageWindow.h"
+#include "compiler/import/onnx/operators/CodeProducts.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 
@@ -154,7 +154,11 @@ static void importConv(NodeImport &n) {
   std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
-  Array matrix = kernelMatrix(a, kernel), bias = n.has(2) ? n.inputs[2] : Array();
+  Array bias = n.has(2) ? n.inputs[2] : Array();
+  if (const Codes *image = a.codesOf(x), *codes = a.codesOf(kernel); image && codes)
+    if (Array y = convolveCodes(a, Codes(*image), Codes(*codes), bias, *window, *groups))
+      return n.results.push_back(y);
+  Array matrix = kernelMatrix(a, kernel);
   if (findFoldedNorm(n.graph, n.node)) {
     auto norm = findNorm(n, kernel.extent(0));
     auto weights = a.valuesOf(matrix);
@@ -195,6 +199,12 @@ static void importConvInteger(NodeImport &n) {
   std::optional<ImageWindow> window = ImageWindow::of(n, x, extentsOf(kernel));
   if (!window)
     return;
+  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
+  auto zeros = zerosOf(a, optional(2)), weightZeros = zerosOf(a, optional(3));
+  if (areBytes(x) && zeros && zeros->size() == 1 && weightZeros)
+    if (auto packed = CodeMatrix::ofKernel(a, kernel, *weightZeros))
+      return n.results.push_back(
+          channelsFirst(a, sumCodes(a, x, zeros->front(), *packed, {}, &*window, *groups)));
   auto centred = [&](const Array &value, size_t zero) {
     Array wide = a.cast(value, i32);
     if (!n.has(zero))

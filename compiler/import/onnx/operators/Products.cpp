@@ -1,5 +1,5 @@
 // Products of matrices and Einstein's sums.
-#include "compiler/import/onnx/NodeImport.h"
+#include "compiler/import/onnx/operators/CodeProducts.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -9,8 +9,12 @@ using namespace kiln;
 // ---- Matrices ---------------------------------------------------------------------------------
 
 static void importMatMul(NodeImport &n) {
-  if (n.input(0) && n.input(1))
-    n.results.push_back(n.a.matmul(n.inputs[0], n.inputs[1]));
+  if (!n.input(0) || !n.input(1))
+    return;
+  if (const Codes *x = n.a.codesOf(n.inputs[0]), *matrix = n.a.codesOf(n.inputs[1]); x && matrix)
+    if (Array y = multiplyCodes(n.a, Codes(*x), Codes(*matrix), false, {}))
+      return n.results.push_back(y);
+  n.results.push_back(n.a.matmul(n.inputs[0], n.inputs[1]));
 }
 
 /// alpha A B + beta C, A and B transposed where told.
@@ -29,6 +33,12 @@ static void importGemm(NodeImport &n) {
   if (!a.sameOrRequired(left.shape[1], depth, "the depth of a product"))
     return n.fail(llvm::formatv("matrices of depth {0} and {1}", left.extent(1),
                                 right.extent(transposed ? 1 : 0)));
+  bool isPlain =
+      !n.integer("transA", 0) && n.real("alpha", 1) == 1 && (!n.has(2) || n.real("beta", 1) == 1);
+  if (const Codes *x = a.codesOf(left), *matrix = a.codesOf(right); x && matrix && isPlain)
+    if (Array y = multiplyCodes(a, Codes(*x), Codes(*matrix), transposed,
+                                n.has(2) ? n.inputs[2] : Array()))
+      return n.results.push_back(y);
   bool packs = transposed && left.element.isF32() && !a.isConstant(left);
   Value weight = packs ? a.weightOf(right) : Value();
   if (weight) {
@@ -60,11 +70,39 @@ static Array zeroPoint(ArrayBuilder &a, const Array &point, bool ofRows) {
   return ofRows ? a.reshape(point, {point.shape[0], a.number(1)}) : point;
 }
 
+/// The product as one of codes: the left operand's zero point is one for all, and may be known only
+/// while the model runs. Empty where it is no such.
+static Array multiplyIntegers(NodeImport &n) {
+  ArrayBuilder &a = n.a;
+  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
+  const Array &x = n.inputs[0], zero = optional(2);
+  auto zeros = zerosOf(a, optional(3));
+  if (!areBytes(x) || x.rank() < 2 || n.inputs[1].rank() != 2 || !zeros ||
+      (zero && zero.count() != 1) ||
+      !a.sameOrRequired(x.shape.back(), n.inputs[1].shape[0], "the depth of a matmul"))
+    return {};
+  std::optional<CodeMatrix> matrix = CodeMatrix::ofMatrix(a, n.inputs[1], false, *zeros);
+  if (!matrix)
+    return {};
+  auto known = zerosOf(a, zero);
+  Array sum = sumCodes(a, x, known ? known->front() : 0, *matrix, {}, nullptr, 1);
+  if (known)
+    return sum;
+  // Written for every element, so that the product's kernel computes it.
+  Type i32 = a.b.getI32Type();
+  Array ofColumns = a.constant(i32, matrix->rows(),
+                               std::vector<double>(matrix->sums.begin(), matrix->sums.end()));
+  Array point = a.compute("cast", a.reshape(zero, {}), i32, sum.shape);
+  return a.sub(sum, a.mul(point, ofColumns));
+}
+
 static void importMatMulInteger(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
     return;
   ArrayBuilder &a = n.a;
   Type i32 = a.b.getI32Type();
+  if (Array y = multiplyIntegers(n))
+    return n.results.push_back(y);
   auto centred = [&](size_t input) {
     Array x = a.cast(n.inputs[input], i32);
     if (!n.has(input + 2))
