@@ -76,18 +76,18 @@ static Value loadPanel(ImplicitLocOpBuilder &b, const FloatProducts &products, V
 
 SmallVector<Value> kiln::emitFloatProducts(ImplicitLocOpBuilder &b, const FloatProducts &products,
                                            ValueRange sums) {
-  size_t rows = products.places.size();
+  bool apart = !products.addresses.empty();
+  size_t rows = apart ? products.addresses.size() : products.places.size();
   auto step = [&](Value k, int64_t i, MutableArrayRef<Value> next) {
     SmallVector<Value> weights;
     for (Value panel : products.panels)
       weights.push_back(loadPanel(b, products, panel, k, i));
     for (size_t r = 0; r < rows; ++r) {
-      if (!products.places[r])
+      if (!apart && !products.places[r])
         continue;
-      Value x = loadSplat(b, b.getF32Type(),
-                          address(b, products.rows, k, products.step,
-                                  *products.places[r] + i * products.step),
-                          lanes);
+      Value base = apart ? products.addresses[r] : products.rows;
+      int64_t offset = (apart ? 0 : *products.places[r]) + i * products.step;
+      Value x = loadSplat(b, b.getF32Type(), address(b, base, k, products.step, offset), lanes);
       for (size_t p = 0; p < weights.size(); ++p)
         next[p * rows + r] = math::FmaOp::create(b, x, weights[p], next[p * rows + r]);
     }

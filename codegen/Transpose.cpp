@@ -46,9 +46,8 @@ Value kiln::loadElements(ImplicitLocOpBuilder &b, RowElement element, Value addr
     return arith::ConstantOp::create(b, value);
   };
   Type byte = typeOf(b.getI8Type()), number = typeOf(b.getF32Type());
-  Value isTrue =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, load(b, byte, address, 1),
-                            constant(byte, b.getI8IntegerAttr(0)));
+  Value isTrue = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, load(b, byte, address, 1),
+                                       constant(byte, b.getI8IntegerAttr(0)));
   float least = -std::numeric_limits<float>::infinity();
   return arith::SelectOp::create(b, isTrue, constant(number, b.getF32FloatAttr(0)),
                                  constant(number, b.getF32FloatAttr(least)));

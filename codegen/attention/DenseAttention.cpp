@@ -81,8 +81,8 @@ private:
     Type element = graph::ElementBuilder::codeType(type.getElementType());
     int64_t bytes = element.getIntOrFloatBitWidth() / 8;
     Value base = frame.buffer(vector.getArgNumber());
-    Value value = load(
-        b, element, type.getDimSize(0) == 1 ? base : address(b, base, batch, bytes), unsigned(bytes));
+    Value value = load(b, element, type.getDimSize(0) == 1 ? base : address(b, base, batch, bytes),
+                       unsigned(bytes));
     if (bytes == 8)
       return value;
     if (type.getElementType().isUnsignedInteger())
@@ -93,8 +93,7 @@ private:
   SmallVector<Value> rowsFrom(Value base, Value row, Value last, int64_t rowBytes) {
     SmallVector<Value> rows;
     for (int64_t i = 0; i < lanes; ++i)
-      rows.push_back(
-          address(b, base, frame.min(frame.add(row, i64(b, i)), last), rowBytes));
+      rows.push_back(address(b, base, frame.min(frame.add(row, i64(b, i)), last), rowBytes));
     return rows;
   }
   VectorType floats() { return vectorOf(lanes, b.getF32Type()); }
@@ -245,10 +244,10 @@ void DenseAttention::emitQueries(const Queries &at) {
 
 // ---- Scores -------------------------------------------------------------------------------------
 
-std::pair<Value, Value> DenseAttention::limitsOf(const Queries &at, int64_t panel,
-                                                 Value firstKey) {
+std::pair<Value, Value> DenseAttention::limitsOf(const Queries &at, int64_t panel, Value firstKey) {
   VectorType wide = vectorOf(lanes, b.getI64Type()), narrow = vectorOf(lanes, b.getI32Type());
-  SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(panel * lanes, (panel + 1) * lanes));
+  SmallVector<int64_t> iota =
+      llvm::to_vector(llvm::seq<int64_t>(panel * lanes, (panel + 1) * lanes));
   Value own = arith::ConstantOp::create(b, DenseElementsAttr::get(wide, ArrayRef<int64_t>(iota)));
   own = arith::AddIOp::create(b, own, broadcast(b, frame.sub(at.base, firstKey), lanes));
   auto cut = [&](Value key) -> Value { // to what a block has, one to either side
@@ -270,9 +269,8 @@ void DenseAttention::emitMaskLines(const Queries &at, Value firstKey, Value coun
   int64_t size = element == RowElement::F32 ? 4 : 1;
   Value rows = extent(type, 2), keys = extent(type, 3);
   Value last = frame.sub(rows, i64(b, 1));
-  Value head = frame.add(
-      frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
-      type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
+  Value head = frame.add(frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
+                         type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
   Value base = address(b, frame.buffer(shape.mask.getArgNumber()), firstKey, size);
   for (int64_t p = 0; p < at.panels; ++p) {
     SmallVector<Value> starts;
@@ -313,9 +311,9 @@ SmallVector<Value> DenseAttention::finishScores(const Queries &at, ArrayRef<Valu
           RankedTensorType type = graph::tensorOf(shape.mask);
           RowElement element = shape.isMaskOfTruths() ? RowElement::Truth : RowElement::F32;
           int64_t size = element == RowElement::F32 ? 4 : 1;
-          Value head = frame.add(
-              frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
-              type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
+          Value head =
+              frame.add(frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
+                        type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
           Value number = frame.add(frame.mul(head, extent(type, 3)), frame.add(firstKey, key));
           Value from = address(b, frame.buffer(shape.mask.getArgNumber()), number, size, r * size);
           summand = broadcast(b, loadElements(b, element, from, 1), lanes);
@@ -435,8 +433,8 @@ void DenseAttention::emitValues(const Queries &at, Value firstKey, Value count) 
         sums.push_back(arith::MulFOp::create(b, loadVector(place), factor));
       }
     }
-    FloatProducts products{
-        address(b, values, column, 4), places, powers, format, ShapedType::kDynamic, count};
+    FloatProducts products{address(b, values, column, 4), places, powers, format,
+                           ShapedType::kDynamic,          count};
     products.step = shape.v.rowBytes;
     products.lineBytes = line;
     sums = emitFloatProducts(b, products, sums);
@@ -482,7 +480,8 @@ void DenseAttention::emitResults(const Queries &at) {
     Value to = rowAddress(shape.y, at.batch, at.head, first);
     Value count = frame.min(frame.sub(at.count, i64(b, p * lanes)), i64(b, lanes));
     loop(b, i64(b, 0), count, 1, [&](Value row) {
-      Value source = address(b, rows, row, rowBytes), target = address(b, to, row, shape.y.rowBytes);
+      Value source = address(b, rows, row, rowBytes),
+            target = address(b, to, row, shape.y.rowBytes);
       for (int64_t column = 0; column < whole; column += lanes)
         store(b, load(b, floats(), address(b, source, column * 4), 64),
               address(b, target, column * 4), 4);

@@ -2,7 +2,7 @@
 // distances.
 #include "codegen/attention/DenseAttentionShape.h"
 #include "codegen/VectorEpilogue.h"
-#include "ir/Formats.h"
+#include "ir/PanelLayout.h"
 
 using namespace mlir;
 using namespace kiln;

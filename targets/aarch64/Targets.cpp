@@ -4,6 +4,7 @@
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
 #include "codegen/array/ArrayKernel.h"
+#include "codegen/array/PackedMatmul.h"
 #include "codegen/attention/DenseAttention.h"
 #include "codegen/conv/Convolution.h"
 #include "codegen/reference/Reference.h"
@@ -87,6 +88,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &depthwiseConvolutionEmitter(),
                                                  &directConvolutionEmitter(),
                                                  &denseAttentionEmitter(),
+                                                 &packedMatmulEmitter(),
                                                  &loopsEmitter(),
                                                  &arrayEmitter(),
                                                  &referenceEmitter()};

@@ -4,6 +4,7 @@
 #include "codegen/Contraction.h"
 #include "codegen/Target.h"
 #include "codegen/array/ArrayKernel.h"
+#include "codegen/array/PackedMatmul.h"
 #include "codegen/attention/DenseAttention.h"
 #include "codegen/conv/Convolution.h"
 #include "codegen/reference/Reference.h"
@@ -31,6 +32,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &depthwiseConvolutionEmitter(),
                                                  &directConvolutionEmitter(),
                                                  &denseAttentionEmitter(),
+                                                 &packedMatmulEmitter(),
                                                  &loopsEmitter(),
                                                  &arrayEmitter(),
                                                  &referenceEmitter()};
