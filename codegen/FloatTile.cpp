@@ -61,41 +61,56 @@ std::optional<std::string> kiln::refuseFloatTile(const Format &format) {
   return ("weights are " + format.name + ", not f32 or f16").str();
 }
 
-static Value loadPanel(ImplicitLocOpBuilder &b, FormatId format, Value panel, Value k, int64_t i) {
+static Value loadPanel(ImplicitLocOpBuilder &b, const FloatProducts &products, Value panel, Value k,
+                       int64_t i) {
   VectorType f32Type = vectorOf(lanes, b.getF32Type());
-  if (format == FormatId::F32)
-    return load(b, f32Type, address(b, panel, k, lanes * 4, i * lanes * 4), lanes * 4);
-  Value half = load(b, vectorOf(lanes, b.getF16Type()),
-                    address(b, panel, k, lanes * 2, i * lanes * 2), lanes * 2);
-  return arith::ExtFOp::create(b, f32Type, half);
+  bool isF32 = products.format->id == FormatId::F32;
+  int64_t bytes = lanes * (isF32 ? 4 : 2);
+  int64_t line = products.lineBytes ? products.lineBytes : bytes;
+  Value at = address(b, panel, k, line, i * line);
+  unsigned alignment = unsigned(std::min(line & -line, bytes));
+  if (isF32)
+    return load(b, f32Type, at, alignment);
+  return arith::ExtFOp::create(b, f32Type, load(b, vectorOf(lanes, b.getF16Type()), at, alignment));
 }
 
 SmallVector<Value> kiln::emitFloatProducts(ImplicitLocOpBuilder &b, const FloatProducts &products,
                                            ValueRange sums) {
-  size_t rows = products.places.size();
+  bool apart = !products.addresses.empty();
+  size_t rows = apart ? products.addresses.size() : products.places.size();
   auto step = [&](Value k, int64_t i, MutableArrayRef<Value> next) {
     SmallVector<Value> weights;
     for (Value panel : products.panels)
-      weights.push_back(loadPanel(b, products.format->id, panel, k, i));
+      weights.push_back(loadPanel(b, products, panel, k, i));
     for (size_t r = 0; r < rows; ++r) {
-      if (!products.places[r])
+      if (!apart && !products.places[r])
         continue;
-      Value x = loadSplat(b, b.getF32Type(),
-                          address(b, products.rows, k, 4, *products.places[r] + i * 4), lanes);
+      Value base = apart ? products.addresses[r] : products.rows;
+      int64_t offset = (apart ? 0 : *products.places[r]) + i * products.step;
+      Value x = loadSplat(b, b.getF32Type(), address(b, base, k, products.step, offset), lanes);
       for (size_t p = 0; p < weights.size(); ++p)
         next[p * rows + r] = math::FmaOp::create(b, x, weights[p], next[p * rows + r]);
     }
   };
   constexpr int64_t unroll = 2, straight = 8;
   SmallVector<Value> current(sums);
-  int64_t whole = products.depth > straight ? products.depth / unroll * unroll : 0;
-  if (whole)
-    current = loop(b, i64(b, 0), i64(b, whole), unroll, current, [&](Value k, ValueRange carried) {
+  auto steps = [&](Value from, Value to, int64_t count) {
+    current = loop(b, from, to, count, current, [&](Value k, ValueRange carried) {
       SmallVector<Value> next(carried);
-      for (int64_t i = 0; i < unroll; ++i)
+      for (int64_t i = 0; i < count; ++i)
         step(k, i, next);
       return next;
     });
+  };
+  if (ShapedType::isDynamic(products.depth)) {
+    Value rest = arith::AndIOp::create(b, products.depthValue, i64(b, -unroll));
+    steps(i64(b, 0), rest, unroll);
+    steps(rest, products.depthValue, 1);
+    return current;
+  }
+  int64_t whole = products.depth > straight ? products.depth / unroll * unroll : 0;
+  if (whole)
+    steps(i64(b, 0), i64(b, whole), unroll);
   for (int64_t k = whole; k < products.depth; ++k)
     step(i64(b, k), 0, current);
   return current;

@@ -36,7 +36,12 @@ struct FloatProducts {
   llvm::ArrayRef<std::optional<int64_t>> places;
   llvm::ArrayRef<mlir::Value> panels; // the weights of the first element
   const Format *format;
-  int64_t depth;
+  int64_t depth; // ShapedType::kDynamic: `depthValue` (i64)
+  mlir::Value depthValue = {};
+  /// Where given, the rows' first elements, in place of `rows` and `places`.
+  llvm::ArrayRef<mlir::Value> addresses = {};
+  int64_t step = 4;      // bytes from an element of a row to the next
+  int64_t lineBytes = 0; // bytes from a panel's weights of an element to the next; 0: dense
 };
 
 /// Adds them to `sums`, vector<16xf32> [panel][row]: element after element, so that a row's sums do

@@ -4,6 +4,8 @@
 #include "codegen/EmitSupport.h"
 #include "codegen/Target.h"
 #include "codegen/array/ArrayKernel.h"
+#include "codegen/array/PackedMatmul.h"
+#include "codegen/attention/DenseAttention.h"
 #include "codegen/conv/Convolution.h"
 #include "codegen/reference/Reference.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -85,6 +87,8 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &expertsContractionEmitter(),
                                                  &depthwiseConvolutionEmitter(),
                                                  &directConvolutionEmitter(),
+                                                 &denseAttentionEmitter(),
+                                                 &packedMatmulEmitter(),
                                                  &loopsEmitter(),
                                                  &arrayEmitter(),
                                                  &referenceEmitter()};

@@ -60,6 +60,7 @@ std::vector<ConformanceCase> lookupCases();
 std::vector<ConformanceCase> attentionCases();
 std::vector<ConformanceCase> convolutionCases();
 std::vector<ConformanceCase> arrayCases();
+std::vector<ConformanceCase> arrayProductCases();
 
 /// "tensor<?xCOLUMNSxf32, #graph.dims<@DIM>>"
 std::string rowsType(int64_t columns, const std::string &dim = "n");
