@@ -175,11 +175,13 @@ static SmallVector<Value> emitWidenedDot(ImplicitLocOpBuilder &b, const DotReque
               });
 }
 
-static std::optional<std::string> acceptEverything(const Format &, const Target &) {
-  return std::nullopt;
+static std::optional<std::string> refuseCodes(const Format &format, const Target &) {
+  if (format.kind != FormatKind::Codes)
+    return std::nullopt;
+  return "weights are codes, not numbers";
 }
 
-const DotStrategy kiln::fmaDot = {"fma", RowKind::F32, false, acceptEverything, emitWidenedDot};
+const DotStrategy kiln::fmaDot = {"fma", RowKind::F32, false, refuseCodes, emitWidenedDot};
 
 // ---- Integers -------------------------------------------------------------------------------
 

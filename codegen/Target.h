@@ -3,6 +3,7 @@
 #ifndef KILN_CODEGEN_TARGET_H
 #define KILN_CODEGEN_TARGET_H
 
+#include "codegen/ByteDot.h"
 #include "codegen/KernelEmitter.h"
 #include "codegen/PanelVectors.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -35,6 +36,7 @@ struct Target {
   llvm::ArrayRef<const DotStrategy *> dots;      // ways to multiply, best first
   const MatrixUnit *matrix = nullptr;            // for many rows; none on most
   int64_t l2Bytes = 1 << 20;                     // of a core's own second-level cache
+  const ByteDot *byteDot = &plainByteDot;        // products of codes
   LookUpBytes lookUpBytes = nullptr;             // an instruction for tables of 16 bytes; on most
 };
 

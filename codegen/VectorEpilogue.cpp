@@ -6,6 +6,8 @@
 #include "codegen/VectorMath.h"
 #include "ir/PanelLayout.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -32,6 +34,20 @@ std::optional<std::string> kiln::refuseElements(RankedTensorType type) {
   return std::nullopt;
 }
 
+/// The same for elements of any type that vectors may have.
+static std::optional<std::string> refuseLanes(RankedTensorType type) {
+  Type element = type.getElementType();
+  if (element.isF32())
+    return refuseElements(type);
+  if (!element.isSignlessInteger(32) && !element.isSignlessInteger(8) &&
+      !element.isUnsignedInteger(8))
+    return "an operand is neither f32 nor i32 nor of 8 bits";
+  graph::StoredAttr stored = graph::getStored(type);
+  if (stored && stored.getFormat() != kRawFormatName)
+    return "a weight is not stored as its elements";
+  return std::nullopt;
+}
+
 std::optional<VectorEpilogue::Spread> VectorEpilogue::spreadOf(RankedTensorType operand,
                                                                RankedTensorType result) {
   if (llvm::all_of(operand.getShape(), [](int64_t extent) { return extent == 1; }))
@@ -55,9 +71,8 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
     reason = why.str();
     return std::nullopt;
   };
-  auto isF32 = [](Value value) { return graph::tensorOf(value).getElementType().isF32(); };
-  if (!isF32(head.getResult(0)))
-    return refuse("its result is not f32");
+  if (!result.getElementType().isF32() && !result.getElementType().isSignlessInteger(32))
+    return refuse("its result is neither f32 nor i32");
   auto touches = [&](int64_t stride) {
     epilogue.whole &= stride >= int64_t(llvm::alignTo(epilogue.columns, lanes));
   };
@@ -71,10 +86,12 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
     RankedTensorType type = graph::tensorOf(compute.getResult(0));
     if (type.getShape() != result.getShape() || graph::getDims(type) != graph::getDims(result))
       return refuse("'" + compute.getKind() + "' has another shape");
+    if (!graph::mapsVectors(compute))
+      return refuse("'" + compute.getKind() + "' is not done on vectors of integers");
     for (Value operand : compute.getOperands()) {
       if (vectors.contains(operand))
         continue;
-      if (std::optional<std::string> why = refuseElements(graph::tensorOf(operand)))
+      if (std::optional<std::string> why = refuseLanes(graph::tensorOf(operand)))
         return refuse("'" + compute.getKind() + "': " + *why);
       std::optional<Spread> spread = spreadOf(graph::tensorOf(operand), result);
       if (auto constant = operand.getDefiningOp<graph::ConstantOp>()) {
@@ -89,21 +106,21 @@ std::optional<VectorEpilogue> VectorEpilogue::match(exec::KernelOp kernel, graph
       if (*spread == Spread::Element)
         touches(epilogue.strideOf(argument.getArgNumber(), argument.getType()));
     }
-    if (!type.getElementType().isF32() && !type.getElementType().isInteger(1))
-      return refuse("'" + compute.getKind() + "' gives something else than f32");
+    if (!type.getElementType().isInteger(1) && refuseLanes(type))
+      return refuse("'" + compute.getKind() + "' gives elements of another type");
     vectors.insert(compute.getResult(0));
     epilogue.ops.push_back(compute);
   }
   size_t reads = kernel.getBody().getNumArguments();
   for (auto [i, value] : llvm::enumerate(kernel.getBody().front().getTerminator()->getOperands())) {
-    if (!vectors.contains(value) || !isF32(value))
-      return refuse("a result is not computed from its products as f32");
+    if (!vectors.contains(value) || refuseLanes(graph::tensorOf(value)))
+      return refuse("a result is not computed from its products as numbers");
     touches(epilogue.strideOf(reads + i, value.getType()));
   }
   return epilogue;
 }
 
-// ---- Code ---------------------------------------------------------------------------------------
+// ---- Operators ----------------------------------------------------------------------------------
 
 namespace {
 /// Map operators ask for nothing but constants.
@@ -135,48 +152,116 @@ Value kiln::emitMap(ImplicitLocOpBuilder &b, graph::ComputeOp op, ValueRange ele
   return graph::operatorOf(op).map(lane, op, elements);
 }
 
+// ---- Places -------------------------------------------------------------------------------------
+
 /// Elements from row to row of a parameter or result; 0 stands for dense rows.
 int64_t VectorEpilogue::strideOf(size_t buffer, Type type) {
   int64_t stride = kernel.getRowStrides()[buffer];
   return stride ? stride : cast<RankedTensorType>(type).getShape().back();
 }
 
-Value VectorEpilogue::address(KernelFrame &frame, Value base, int64_t stride, const Place &place) {
-  ImplicitLocOpBuilder &b = frame.builder();
-  Value row = emit::address(b, base, place.row, stride * 4, place.rowOffset * stride * 4);
-  return emit::address(b, row, place.column, 4);
+int64_t VectorEpilogue::strideOfResult() {
+  return strideOf(kernel.getBody().getNumArguments(),
+                  kernel.getBody().front().getTerminator()->getOperand(0).getType());
 }
 
-Value VectorEpilogue::mask(KernelFrame &frame, const Place &place) {
+static int64_t bytesOf(Type element) { return element.getIntOrFloatBitWidth() / 8; }
+
+static VectorType vectorTypeOf(Type element) {
+  return vectorOf(lanes, graph::ElementBuilder::codeType(element));
+}
+
+Value VectorEpilogue::address(KernelFrame &frame, Value base, int64_t stride, Type element,
+                              const Place &place) {
   ImplicitLocOpBuilder &b = frame.builder();
+  int64_t bytes = bytesOf(element) * stride;
+  Value row = emit::address(b, base, place.row, bytes, place.rowOffset * bytes);
+  return emit::address(b, row, place.column, bytesOf(element));
+}
+
+/// Which lanes are among the `left` (i64) first.
+static Value maskOf(ImplicitLocOpBuilder &b, Value left) {
   SmallVector<int64_t> iota = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
   Value lane = arith::ConstantOp::create(
       b, DenseElementsAttr::get(vectorOf(lanes, b.getI64Type()), ArrayRef<int64_t>(iota)));
-  Value left = broadcast(b, frame.sub(i64(b, columns), place.column), lanes);
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane, left);
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane, broadcast(b, left, lanes));
 }
+
+/// A row's last `count` bytes in pieces of powers of two: bytes have masks on few machines.
+static void forPieces(int64_t count, llvm::function_ref<void(int64_t offset, int64_t size)> body) {
+  for (int64_t offset = 0, size = lanes / 2; size; size /= 2)
+    if (count & size) {
+      body(offset, size);
+      offset += size;
+    }
+}
+
+Value VectorEpilogue::loadWithin(KernelFrame &frame, Type element, Value at, Value column) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  VectorType type = vectorTypeOf(element);
+  Value left = frame.sub(i64(b, columns), column);
+  if (bytesOf(element) > 1)
+    return LLVM::MaskedLoadOp::create(b, type, at, maskOf(b, left), splatConstant(b, type, 0), 4);
+  Value isWhole = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, left, i64(b, lanes));
+  auto choice = scf::IfOp::create(b, TypeRange{type}, isWhole, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(choice.thenBlock());
+  scf::YieldOp::create(b, load(b, type, at, 1));
+  b.setInsertionPointToStart(choice.elseBlock());
+  Value vector = splatConstant(b, type, 0);
+  forPieces(columns % lanes, [&](int64_t offset, int64_t size) {
+    Value piece = load(b, vectorOf(size, type.getElementType()), emit::address(b, at, offset), 1);
+    vector = vector::InsertStridedSliceOp::create(b, piece, vector, ArrayRef<int64_t>{offset},
+                                                  ArrayRef<int64_t>{1});
+  });
+  scf::YieldOp::create(b, vector);
+  return choice.getResult(0);
+}
+
+void VectorEpilogue::storeWithin(KernelFrame &frame, Value vector, Value at, Value column) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  Value left = frame.sub(i64(b, columns), column);
+  if (bytesOf(cast<VectorType>(vector.getType()).getElementType()) > 1) {
+    LLVM::MaskedStoreOp::create(b, vector, at, maskOf(b, left), 4);
+    return;
+  }
+  branch(
+      b, arith::CmpIOp::create(b, arith::CmpIPredicate::sge, left, i64(b, lanes)),
+      [&] { store(b, vector, at, 1); },
+      [&] {
+        forPieces(columns % lanes, [&](int64_t offset, int64_t size) {
+          Value piece = vector::ExtractStridedSliceOp::create(
+              b, vector, ArrayRef<int64_t>{offset}, ArrayRef<int64_t>{size}, ArrayRef<int64_t>{1});
+          store(b, piece, emit::address(b, at, offset), 1);
+        });
+      });
+}
+
+// ---- Code ---------------------------------------------------------------------------------------
 
 Value VectorEpilogue::loadOperand(KernelFrame &frame, Value operand, const Place &place) {
   ImplicitLocOpBuilder &b = frame.builder();
-  VectorType type = vectorOf(lanes, b.getF32Type());
-  if (auto constant = operand.getDefiningOp<graph::ConstantOp>())
-    return splatConstant(
-        b, type,
-        cast<DenseElementsAttr>(constant.getValue()).getSplatValue<APFloat>().convertToDouble());
+  RankedTensorType tensor = graph::tensorOf(operand);
+  Type element = tensor.getElementType();
+  VectorType type = vectorTypeOf(element);
+  if (auto constant = operand.getDefiningOp<graph::ConstantOp>()) {
+    auto elements = cast<DenseElementsAttr>(constant.getValue());
+    if (isa<FloatType>(element))
+      return splatConstant(b, type, elements.getSplatValue<APFloat>().convertToDouble());
+    return arith::ConstantOp::create(b,
+                                     DenseElementsAttr::get(type, elements.getSplatValue<APInt>()));
+  }
   unsigned number = cast<BlockArgument>(operand).getArgNumber();
   Value base = frame.buffer(number);
-  RankedTensorType tensor = graph::tensorOf(operand);
   switch (*spreadOf(tensor, graph::tensorOf(head.getResult(0)))) {
   case Spread::Single:
-    return loadSplat(b, b.getF32Type(), base, lanes);
+    return loadSplat(b, type.getElementType(), base, lanes);
   case Spread::Column:
     return loadColumns(frame, cast<BlockArgument>(operand), place);
   case Spread::Element: {
-    Value at = address(frame, base, strideOf(number, tensor), place);
-    if (place.wholeRow)
-      return load(b, type, at, 4);
-    return LLVM::MaskedLoadOp::create(b, type, at, mask(frame, place), splatConstant(b, type, 0),
-                                      4);
+    Value at = address(frame, base, strideOf(number, tensor), element, place);
+    return place.wholeRow ? load(b, type, at, unsigned(bytesOf(element)))
+                          : loadWithin(frame, element, at, place.column);
   }
   }
   llvm_unreachable("every spread has a load");
@@ -184,14 +269,17 @@ Value VectorEpilogue::loadOperand(KernelFrame &frame, Value operand, const Place
 
 Value VectorEpilogue::loadColumns(KernelFrame &frame, BlockArgument vector, const Place &place) {
   ImplicitLocOpBuilder &b = frame.builder();
-  VectorType type = vectorOf(lanes, b.getF32Type());
-  Value at = emit::address(b, frame.buffer(vector.getArgNumber()), place.column, 4);
+  Type element = graph::tensorOf(vector).getElementType();
+  Value at = emit::address(b, frame.buffer(vector.getArgNumber()), place.column, bytesOf(element));
   if (columns % lanes == 0 || isPadded(graph::tensorOf(vector)))
-    return load(b, type, at, 4);
-  return LLVM::MaskedLoadOp::create(b, type, at, mask(frame, place), splatConstant(b, type, 0), 4);
+    return load(b, vectorTypeOf(element), at, unsigned(bytesOf(element)));
+  return loadWithin(frame, element, at, place.column);
 }
 
-void VectorEpilogue::emit(KernelFrame &frame, Value vector, const Place &place) {
+/// The vectors of all values.
+llvm::SmallDenseMap<Value, Value>
+VectorEpilogue::applyOps(KernelFrame &frame, Value vector,
+                         llvm::function_ref<Value(Value operand)> loadGiven) {
   ImplicitLocOpBuilder &b = frame.builder();
   llvm::SmallDenseMap<Value, Value> vectors;
   vectors[head.getResult(0)] = vector;
@@ -200,18 +288,65 @@ void VectorEpilogue::emit(KernelFrame &frame, Value vector, const Place &place) 
     for (Value operand : op.getOperands()) {
       Value &known = vectors[operand];
       if (!known)
-        known = loadOperand(frame, operand, place);
+        known = loadGiven(operand);
       operands.push_back(known);
     }
     Value made = emitMap(b, op, operands);
     vectors[op.getResult(0)] = made;
   }
+  return vectors;
+}
+
+std::optional<VectorEpilogue::Spread> VectorEpilogue::spreadOf(Value operand) const {
+  graph::ComputeOp op = head;
+  if (!isa<BlockArgument>(operand))
+    return std::nullopt;
+  return spreadOf(graph::tensorOf(operand), graph::tensorOf(op.getResult(0)));
+}
+
+SmallVector<BlockArgument> VectorEpilogue::columnParameters() const {
+  SmallVector<BlockArgument> parameters;
+  for (graph::ComputeOp op : ops)
+    for (Value operand : op.getOperands())
+      if (spreadOf(operand) == Spread::Column)
+        parameters.push_back(cast<BlockArgument>(operand));
+  return parameters;
+}
+
+bool VectorEpilogue::givesCodesOfColumns() const {
+  exec::KernelOp op = kernel;
+  auto yield = op.getBody().front().getTerminator();
+  if (yield->getNumOperands() != 1 ||
+      graph::tensorOf(yield->getOperand(0)).getElementTypeBitWidth() != 8)
+    return false;
+  return llvm::none_of(ops, [&](graph::ComputeOp map) {
+    return llvm::any_of(map.getOperands(),
+                        [&](Value operand) { return spreadOf(operand) == Spread::Element; });
+  });
+}
+
+Value VectorEpilogue::apply(KernelFrame &frame, Value vector,
+                            llvm::function_ref<Value(BlockArgument)> columnsOf) {
+  auto vectors = applyOps(frame, vector, [&](Value operand) {
+    if (spreadOf(operand) == Spread::Column)
+      return columnsOf(cast<BlockArgument>(operand));
+    return loadOperand(frame, operand, {});
+  });
+  return vectors.lookup(kernel.getBody().front().getTerminator()->getOperand(0));
+}
+
+void VectorEpilogue::emit(KernelFrame &frame, Value vector, const Place &place) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  auto vectors =
+      applyOps(frame, vector, [&](Value operand) { return loadOperand(frame, operand, place); });
   size_t reads = kernel.getBody().getNumArguments();
   for (auto [i, value] : llvm::enumerate(kernel.getBody().front().getTerminator()->getOperands())) {
-    Value at = address(frame, frame.writeBuffer(i), strideOf(reads + i, value.getType()), place);
+    Type element = graph::tensorOf(value).getElementType();
+    Value at =
+        address(frame, frame.writeBuffer(i), strideOf(reads + i, value.getType()), element, place);
     if (place.wholeRow)
-      store(b, vectors.lookup(value), at, 4);
+      store(b, vectors.lookup(value), at, unsigned(bytesOf(element)));
     else
-      LLVM::MaskedStoreOp::create(b, vectors.lookup(value), at, mask(frame, place), 4);
+      storeWithin(frame, vectors.lookup(value), at, place.column);
   }
 }

@@ -11,12 +11,13 @@ namespace kiln {
 /// Why the elements of a tensor do not lie in memory as f32; nullopt where they do.
 std::optional<std::string> refuseElements(mlir::RankedTensorType type);
 
-/// A map operator on numbers or vectors of f32 or truth values, in the fastest form that is exact
-/// enough.
+/// A map operator on elements or vectors of them, in the fastest form that is exact enough. Vectors
+/// where graph::mapsVectors.
 mlir::Value emitMap(mlir::ImplicitLocOpBuilder &b, graph::ComputeOp op, mlir::ValueRange elements);
 
-/// What follows the op `head` in a kernel: map operators of f32 on its result, on tensors of the
-/// same shape, on vectors along the last dim and on single numbers.
+/// What follows the op `head`, which gives f32 or i32, in a kernel: map operators on its result, on
+/// tensors of the same shape, on vectors along the last dim and on single numbers. Beside f32 and
+/// truth values they may have i32 and integers of 8 bits.
 class VectorEpilogue {
 public:
   /// On failure `reason` says what stands in the way.
@@ -34,8 +35,26 @@ public:
   /// Applies the ops to a vector of the head's result and stores what the kernel yields.
   void emit(KernelFrame &frame, mlir::Value vector, const Place &place);
 
-  /// Loads 16 columns from `place.column` on of a vector that the kernel gets as a parameter.
+  /// Whether the kernel gives one tensor of codes of 8 bits, and needs nothing for it but vectors
+  /// along the last dim and single numbers: then lanes may stand for any columns.
+  bool givesCodesOfColumns() const;
+  /// Applies the ops to a vector whose lanes stand for any columns and returns what the kernel
+  /// gives. `columns` gives a parameter's vector in the same order.
+  mlir::Value apply(KernelFrame &frame, mlir::Value vector,
+                    llvm::function_ref<mlir::Value(mlir::BlockArgument)> columns);
+  /// Elements from row to row of the kernel's first result.
+  int64_t strideOfResult();
+  /// The parameters that `apply` asks for.
+  llvm::SmallVector<mlir::BlockArgument> columnParameters() const;
+
+  /// Loads 16 columns from `place.column` on of a vector that the kernel gets as a parameter, in
+  /// the code type of its elements.
   mlir::Value loadColumns(KernelFrame &frame, mlir::BlockArgument vector, const Place &place);
+
+  /// Loads columns from `column` (i64) on, which lie at `at`; where fewer than 16 are left, nothing
+  /// past them is touched.
+  mlir::Value loadWithin(KernelFrame &frame, mlir::Type element, mlir::Value at,
+                         mlir::Value column);
 
   /// Whether vectors may reach past a row's last column in every tensor that is read or written by
   /// them.
@@ -47,10 +66,15 @@ private:
   static std::optional<Spread> spreadOf(mlir::RankedTensorType operand,
                                         mlir::RankedTensorType result);
 
+  std::optional<Spread> spreadOf(mlir::Value operand) const;
+  llvm::SmallDenseMap<mlir::Value, mlir::Value>
+  applyOps(KernelFrame &frame, mlir::Value vector,
+           llvm::function_ref<mlir::Value(mlir::Value operand)> load);
   mlir::Value loadOperand(KernelFrame &frame, mlir::Value operand, const Place &place);
   int64_t strideOf(size_t buffer, mlir::Type type);
-  mlir::Value address(KernelFrame &frame, mlir::Value base, int64_t stride, const Place &place);
-  mlir::Value mask(KernelFrame &frame, const Place &place);
+  mlir::Value address(KernelFrame &frame, mlir::Value base, int64_t stride, mlir::Type element,
+                      const Place &place);
+  void storeWithin(KernelFrame &frame, mlir::Value vector, mlir::Value at, mlir::Value column);
 
   exec::KernelOp kernel;
   graph::ComputeOp head;

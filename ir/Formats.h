@@ -9,7 +9,7 @@
 
 namespace kiln {
 
-enum class FormatKind { Float, Integer };
+enum class FormatKind { Float, Integer, Codes };
 
 /// How the scales of groups are stored (ir/Formats.def).
 enum class ScaleKind { None, Half, Brain, Super };

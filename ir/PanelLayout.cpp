@@ -20,12 +20,21 @@ static int64_t scaleBytesOf(const Format &format) {
   llvm_unreachable("every kind of scales has a size");
 }
 
+/// Depth is padded to a multiple of this.
+static int64_t depthMultipleOf(const Format &format) {
+  return format.kind == FormatKind::Codes
+             ? 4
+             : std::max(PanelLayout::kDepthMultiple, format.scaleDepth());
+}
+
 PanelLayout::PanelLayout(const Format &format, int64_t rows, int64_t depth)
     : format(format), panels(llvm::divideCeil(rows, kPanelRows)),
-      depthPadded(llvm::alignTo(depth, std::max(kDepthMultiple, format.scaleDepth()))),
-      elementBytes(kPanelRows * depthPadded * format.bits / 8), recordBytes(scaleBytesOf(format)),
-      panelSize(llvm::alignTo(elementBytes + depthPadded / format.scaleDepth() * recordBytes,
-                              kAlignment)) {}
+      depthPadded(llvm::alignTo(depth, depthMultipleOf(format))),
+      elementBytes(kPanelRows * depthPadded * format.bits / 8), recordBytes(scaleBytesOf(format)) {
+  int64_t sums = format.kind == FormatKind::Codes ? kPanelRows * 4 : 0;
+  int64_t scales = depthPadded / format.scaleDepth() * recordBytes;
+  panelSize = llvm::alignTo(elementBytes + scales + sums, kAlignment);
+}
 
 unsigned PanelLayout::lowerBits() const {
   switch (format.bits) {

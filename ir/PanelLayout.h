@@ -2,13 +2,15 @@
 // read by every kernel, so both take their offsets from here.
 //
 // A matrix w [rows, depth] is cut into panels of 16 rows (the outputs of a matmul). Rows are padded
-// to a multiple of 16 and depth to a multiple of 32 (256 for Super scales), with what has the value
-// 0, so that kernels have no tails. A panel is contiguous and starts at a multiple of 64 bytes:
+// to a multiple of 16 and depth to a multiple of 32 (256 for Super scales, 4 for s8), with what has
+// the value 0, so that kernels have no tails. A panel is contiguous and starts at a multiple of 64
+// bytes:
 //
 //   f32        [depth][16] f32
 //   f16        [depth][16] f16
 //   bf16       [depth/2][16][2] bf16: pairs of neighbouring depth (vdpbf16ps, AMX bf16)
 //   integers   [depth/32][bits] lines of 64 bytes, then scales
+//   s8         [depth/4] lines of 64 bytes, then [16] i32: the sum of each row's codes
 //
 // A line is [16][4] u8: four neighbouring depths, a quad, of 16 outputs, the operand of vpdpbusd,
 // sdot and an AMX B tile. The eight quads of a group of 32 depths take as many lines as elements
@@ -49,7 +51,7 @@ inline constexpr llvm::StringLiteral kRawFormatName = "raw";
 class PanelLayout {
 public:
   static constexpr int64_t kPanelRows = 16;
-  static constexpr int64_t kDepthMultiple = 32; // at least
+  static constexpr int64_t kDepthMultiple = 32; // at least, but for s8
   static constexpr int64_t kAlignment = 64;
 
   PanelLayout(const Format &format, int64_t rows, int64_t depth);
@@ -62,6 +64,8 @@ public:
   int64_t totalBytes() const { return panels * panelSize; }
   /// Bytes of elements in a panel; its scales follow at once.
   int64_t scalesOffset() const { return elementBytes; }
+  /// Of s8: where the sums of the rows' codes lie.
+  int64_t sumsOffset() const { return elementBytes; }
   /// Bytes of a record of scales, which covers Format::scaleDepth() elements of each row.
   int64_t scaleRecordBytes() const { return recordBytes; }
   int64_t groupCount() const { return depthPadded / format.group; }

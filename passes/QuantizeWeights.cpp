@@ -115,7 +115,7 @@ static FailureOr<std::string> parseFormat(StringRef text) {
     return std::string("q8_sym_g32");
   if (text == "q4")
     return std::string("q4_sym_g32");
-  if (findFormat(text))
+  if (const Format *format = findFormat(text); format && format->kind != FormatKind::Codes)
     return text.str();
   return failure();
 }
@@ -160,7 +160,8 @@ struct QuantizeWeights : kiln::impl::QuantizeWeightsBase<QuantizeWeights> {
     llvm::StringMap<WeightRole> roles = getRoles(module);
     for (auto weight : module.getOps<WeightOp>()) {
       auto type = cast<RankedTensorType>(weight.getType());
-      if (weight.getFormat() == kRawFormatName)
+      const Format *given = findFormat(weight.getFormat());
+      if (weight.getFormat() == kRawFormatName || (given && given->kind == FormatKind::Codes))
         continue;
       if (type.getRank() != 2) {
         weight.setFormat("f32");

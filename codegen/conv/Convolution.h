@@ -12,6 +12,9 @@ const KernelEmitter &directConvolutionEmitter();
 /// One output for each channel: vectors of channels.
 const KernelEmitter &depthwiseConvolutionEmitter();
 
+/// The same of codes, which lines under each other give in quads.
+const KernelEmitter &depthwiseCodesEmitter();
+
 } // namespace kiln
 
 #endif

@@ -4,6 +4,35 @@
 using namespace mlir;
 using namespace kiln;
 
+/// Why image, bias and sums are not of the types that go with the weight's format.
+static std::optional<std::string> refuseOperands(ConvolutionShape &shape) {
+  auto isRaw = [](RankedTensorType type) {
+    graph::StoredAttr stored = graph::getStored(type);
+    return !stored || stored.getFormat() == kRawFormatName;
+  };
+  Type sums = shape.result.getElementType();
+  if (shape.result.getRank() < 2)
+    return "its result has no rows";
+  if (!shape.isCodes()) {
+    for (unsigned operand : {0u, 2u})
+      if (operand < shape.op.getOperands().size())
+        if (std::optional<std::string> why =
+                refuseElements(graph::tensorOf(shape.op.getOperand(operand))))
+          return why;
+    return sums.isF32() ? std::nullopt : std::optional<std::string>("its result is not f32");
+  }
+  if (shape.image.getElementTypeBitWidth() != 8 || isa<FloatType>(shape.image.getElementType()) ||
+      !isRaw(shape.image) || !sums.isSignlessInteger(32))
+    return "its weight is codes, but not its image, or its sums are not i32";
+  if (shape.tapDepth() % 4)
+    return "a tap has no whole quads of weights";
+  if (shape.bias)
+    if (RankedTensorType bias = graph::tensorOf(shape.bias);
+        !bias.getElementType().isSignlessInteger(32) || !isRaw(bias))
+      return "its bias is not stored as i32";
+  return std::nullopt;
+}
+
 std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
                                                         std::string &reason) {
   ConvolutionShape shape;
@@ -36,19 +65,13 @@ std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
       return std::nullopt;
     shape.bias = kernel.getBody().getArgument(*bias);
   }
-  for (unsigned operand : {0u, 2u})
-    if (operand < shape.op.getOperands().size())
-      if (std::optional<std::string> why =
-              refuseElements(graph::tensorOf(shape.op.getOperand(operand)))) {
-        reason = *why;
-        return std::nullopt;
-      }
   graph::StoredAttr stored = graph::getStored(shape.op.getOperand(1).getType());
   if (!stored || stored.getLayout() != kPanelLayoutName) {
     reason = "its weight is not stored as panel16";
     return std::nullopt;
   }
   shape.format = findFormat(stored.getFormat());
+  shape.weightDepth = graph::tensorOf(shape.op.getOperand(1)).getDimSize(1);
   shape.image = graph::tensorOf(shape.op.getOperand(0));
   shape.result = graph::tensorOf(shape.op.getResult(0));
   shape.imageStride = kernel.getRowStrides()[*image];
@@ -61,6 +84,10 @@ std::optional<ConvolutionShape> ConvolutionShape::match(exec::KernelOp kernel,
   shape.strides = graph::intsParam(shape.op, "strides");
   shape.padsBegin = graph::intsParam(shape.op, "pads_begin");
   shape.dilations = graph::intsParam(shape.op, "dilations");
+  if (std::optional<std::string> why = refuseOperands(shape)) {
+    reason = *why;
+    return std::nullopt;
+  }
   std::optional<VectorEpilogue> epilogue = VectorEpilogue::match(kernel, shape.op, reason);
   if (!epilogue)
     return std::nullopt;

@@ -7,7 +7,8 @@
 
 namespace kiln {
 
-/// conv -> elementwise ops -> results; the image, the weight and the bias are the kernel's.
+/// conv -> elementwise ops -> results; the image, the weight and the bias are the kernel's. Image
+/// and weight are f32, or codes: then the image has 8 bits, the weight is s8 and sums are i32.
 struct ConvolutionShape {
   graph::ComputeOp op;
   mlir::RankedTensorType image, result; // [N, spatial..., C], [N, spatial..., M]
@@ -16,6 +17,7 @@ struct ConvolutionShape {
   int64_t imageStride = 0;  // elements from pixel to pixel
   const Format *format = nullptr;
   int64_t groups = 1, channels = 0, outputs = 0; // channels and outputs of all groups
+  int64_t weightDepth = 0;                       // columns of the weight
   llvm::ArrayRef<int64_t> kernel, strides, padsBegin, dilations;
   VectorEpilogue epilogue;
 
@@ -31,7 +33,17 @@ struct ConvolutionShape {
   /// all of them are rows of one matrix.
   bool isPointwise() const;
   int64_t taps() const;
-  PanelLayout layout() const { return PanelLayout(*format, outputs, taps() * (channels / groups)); }
+  PanelLayout layout() const { return PanelLayout(*format, outputs, weightDepth); }
+  bool isCodes() const { return format->kind == FormatKind::Codes; }
+  int64_t elementBytes() const { return isCodes() ? 1 : 4; }
+  int64_t pixelBytes() const { return imageStride * elementBytes(); }
+  /// Channels of a group, and as many of them as the weight has for a tap.
+  int64_t depth() const { return channels / groups; }
+  int64_t tapDepth() const { return weightDepth / taps(); }
+  /// What lies outside of an image of codes.
+  int64_t outside() const {
+    return graph::hasParam(op, "outside") ? graph::intParam(op, "outside") : 0;
+  }
 };
 
 } // namespace kiln

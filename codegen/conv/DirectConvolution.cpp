@@ -5,12 +5,16 @@
 //     for each line of the result in the block, for each tile of positions along it
 //       sums = bias
 //       for each tap                                  those outside of the image left out
-//         sums += channels at the tap x weights       codegen/FloatTile
+//         sums += channels at the tap x weights       codegen/FloatTile, codegen/ByteTile
 //       the elementwise ops, stores
+//
+// Of codes, taps outside of the image are multiplied with a code of their own: those of whole lines
+// for all rows at once.
 //
 // Where one position sees one position, all of them, of all images, are one line. Weights that do
 // not fit the second-level cache stay there panel by panel while all lines pass; else the lines of
 // a block stay while all panels pass.
+#include "codegen/ByteTile.h"
 #include "codegen/DotStrategy.h"
 #include "codegen/FloatTile.h"
 #include "codegen/Target.h"
@@ -29,7 +33,7 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &) 
   std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
   if (!shape)
     return reason;
-  if (std::optional<std::string> why = refuseFloatTile(*shape->format))
+  if (std::optional<std::string> why = refuseFloatTile(*shape->format); why && !shape->isCodes())
     return why;
   if (shape->groups > 1 && shape->outputs / shape->groups % lanes)
     return "a panel of outputs belongs to more than one group";
@@ -54,6 +58,7 @@ public:
                     ConvolutionShape matched)
       : target(target), shape(std::move(matched)), frame(kernel, builder), b(frame.builder()),
         layout(shape.layout()), lines(frame, shape),
+        form(*target.byteDot, shape.image.getElementType(), shape.outside()),
         tile(chooseTile(positionsAtOnce(), llvm::divideCeil(shape.outputs / shape.groups, lanes),
                         target)),
         columns(shape, tile.panels) {}
@@ -101,11 +106,10 @@ private:
   }
 
   int64_t columnBlocks() const { return shape.groups * columns.blocksOfGroup; }
-  int64_t depth() const { return shape.channels / shape.groups; }
   int64_t bytesOfDepth() const { return layout.getFormat().bits * lanes / 8; }
   /// Whether what is larger passes while the other stays in the second-level cache.
   bool panelsStay() const {
-    int64_t image = knownCount(shape.image.getShape().drop_back()) * shape.imageStride * 4;
+    int64_t image = knownCount(shape.image.getShape().drop_back()) * shape.pixelBytes();
     return layout.totalBytes() > std::min(target.l2Bytes / 2, image);
   }
 
@@ -161,16 +165,52 @@ private:
     return frame.mul(frame.add(at.panel, i64(b, panel)), i64(b, lanes));
   }
 
-  SmallVector<Value> startSums(const Columns &at, int64_t rows) {
+  /// What a row's sums begin with, one for each panel.
+  SmallVector<Value> startSums(const Columns &at) {
     SmallVector<Value> sums;
-    VectorType type = vectorOf(lanes, b.getF32Type());
+    Type element = shape.result.getElementType();
     for (int64_t p = 0; p < at.panels; ++p) {
-      Value start = splatConstant(b, type, 0);
+      Value start, bias;
       if (shape.bias)
-        start = shape.epilogue.loadColumns(frame, shape.bias, {Value(), columnOf(at, p)});
-      sums.append(size_t(rows), start);
+        bias = shape.epilogue.loadColumns(frame, shape.bias, {Value(), columnOf(at, p)});
+      if (shape.isCodes())
+        start = form.startSums(b, panelsAt(at, i64(b, 0))[size_t(p)], layout.sumsOffset());
+      else if (!bias)
+        start = splatConstant(b, vectorOf(lanes, element), 0);
+      if (start && bias)
+        start = arith::AddIOp::create(b, start, bias);
+      sums.push_back(start ? start : bias);
     }
     return sums;
+  }
+
+  /// The same with what the lines outside of the image add, for each panel and row.
+  SmallVector<Value> startSums(const Columns &at, const ImageLines::Line &line, int64_t rows) {
+    SmallVector<Value> sums = startSums(at);
+    if (shape.isCodes() && form.outside)
+      sums = lines.forTapsOutside(line, sums, [&](Value tap, Value taps, ValueRange carried) {
+        return emitOutside(b, form, panelsAt(at, tap), frame.mul(taps, i64(b, shape.tapDepth())),
+                           carried);
+      });
+    return spread(sums, rows);
+  }
+
+  static SmallVector<Value> spread(ArrayRef<Value> sums, int64_t rows) {
+    SmallVector<Value> result;
+    for (Value sum : sums)
+      result.append(size_t(rows), sum);
+    return result;
+  }
+
+  /// Adds the products of the rows' elements with weights from tap number `tap` (i64) on. Rows
+  /// without a place lie outside of the image.
+  SmallVector<Value> multiply(const Columns &at, Value rows,
+                              ArrayRef<std::optional<int64_t>> places, Value tap, int64_t depth,
+                              ValueRange sums) {
+    SmallVector<Value> panels = panelsAt(at, tap);
+    if (shape.isCodes())
+      return emitByteProducts(b, {form, rows, places, panels, depth}, sums);
+    return emitFloatProducts(b, {rows, places, panels, shape.format, depth}, sums);
   }
 
   /// Applies the elementwise ops to a tile's sums and stores: positions from `row` (i64) on, all
@@ -190,15 +230,16 @@ private:
     SmallVector<Value> panels;
     Value first = address(b, frame.buffer(shape.weightParameter), at.panel, layout.panelBytes());
     for (int64_t p = 0; p < at.panels; ++p)
-      panels.push_back(
-          address(b, address(b, first, p * layout.panelBytes()), tap, depth() * bytesOfDepth()));
+      panels.push_back(address(b, address(b, first, p * layout.panelBytes()), tap,
+                               shape.tapDepth() * bytesOfDepth()));
     return panels;
   }
 
   /// The first channel of the group at hand in the image.
   Value imageOf(const Columns &at) {
     Value base = frame.buffer(shape.imageParameter);
-    return shape.groups == 1 ? base : address(b, base, at.group, depth() * 4);
+    return shape.groups == 1 ? base
+                             : address(b, base, at.group, shape.depth() * shape.elementBytes());
   }
 
   // ---- Lines --------------------------------------------------------------------------------
@@ -230,9 +271,9 @@ private:
   void emitTile(const TileRun &run, const ImageLines::Line &line, Value position, Value row,
                 const Columns &at) {
     size_t last = shape.spatial() - 1;
-    int64_t pixel = shape.imageStride * 4, taps = shape.kernel[last];
+    int64_t pixel = shape.pixelBytes(), taps = shape.kernel[last], depth = shape.depth();
     SmallVector<Value> sums = lines.forTaps(
-        line, startSums(at, run.rows), [&](Value number, Value tap, ValueRange carried) {
+        line, startSums(at, line, run.rows), [&](Value number, Value tap, ValueRange carried) {
           Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
                                  i64(b, shape.padsBegin[last]));
           Value first = frame.add(frame.mul(number, lines.imageExtent(last)), from);
@@ -241,15 +282,13 @@ private:
           SmallVector<std::optional<int64_t>> places;
           for (int64_t r = 0; r < run.rows; ++r)
             places.push_back(r * shape.strides[last] * pixel);
-          auto multiply = [&](Value rows, Value number, int64_t depth, ValueRange sums) {
-            return emitFloatProducts(b, {rows, places, panelsAt(at, number), shape.format, depth},
-                                     sums);
-          };
-          if (run.isInterior() && shape.imageStride == depth() && step == pixel)
-            return multiply(start, tap, taps * depth(), carried); // taps lie side by side
+          bool areTapsWhole = shape.imageStride == depth && shape.tapDepth() == depth;
+          if (run.isInterior() && areTapsWhole && step == pixel)
+            return multiply(at, start, places, tap, taps * depth, carried); // side by side
           if (run.isInterior())
             return loop(b, i64(b, 0), i64(b, taps), 1, carried, [&](Value i, ValueRange inner) {
-              return multiply(address(b, start, i, step), frame.add(tap, i), depth(), inner);
+              return multiply(at, address(b, start, i, step), places, frame.add(tap, i), depth,
+                              inner);
             });
           SmallVector<Value> current(carried);
           SmallVector<std::optional<int64_t>> all(places);
@@ -260,9 +299,10 @@ private:
                       ? all[size_t(r)]
                       : std::nullopt;
             // What two taps read of one pixel is loaded twice rather than kept.
-            if (run.inside[size_t(i)].first < run.inside[size_t(i)].second)
-              current = multiply(anotherName(b, address(b, start, i * step)),
-                                 frame.add(tap, i64(b, i)), depth(), current);
+            if (run.inside[size_t(i)].first < run.inside[size_t(i)].second ||
+                (shape.isCodes() && form.outside))
+              current = multiply(at, anotherName(b, address(b, start, i * step)), places,
+                                 frame.add(tap, i64(b, i)), depth, current);
           }
           return current;
         });
@@ -272,22 +312,23 @@ private:
   /// One position of a line of unknown length, with the taps that it has.
   void emitEdge(const ImageLines::Line &line, Value position, Value row, const Columns &at) {
     size_t last = shape.spatial() - 1;
-    int64_t pixel = shape.imageStride * 4;
-    SmallVector<Value> sums =
-        lines.forTaps(line, startSums(at, 1), [&](Value number, Value tap, ValueRange carried) {
+    int64_t pixel = shape.pixelBytes();
+    SmallVector<Value> sums = lines.forTaps(
+        line, startSums(at, line, 1), [&](Value number, Value tap, ValueRange carried) {
           Value from = frame.sub(frame.mul(position, i64(b, shape.strides[last])),
                                  i64(b, shape.padsBegin[last]));
           Value first = frame.add(frame.mul(number, lines.imageExtent(last)), from);
           Value start = address(b, imageOf(at), first, pixel);
           auto [low, high] = lines.tapsAt(position);
-          return loop(b, low, high, 1, carried, [&](Value i, ValueRange inner) {
-            return emitFloatProducts(b,
-                                     {address(b, start, i, shape.dilations[last] * pixel),
-                                      {std::optional<int64_t>(0)},
-                                      panelsAt(at, frame.add(tap, i)),
-                                      shape.format,
-                                      depth()},
-                                     inner);
+          SmallVector<Value> current(carried);
+          if (shape.isCodes() && form.outside)
+            for (auto [from, to] : complement(frame, low, high, shape.kernel[last]))
+              current =
+                  emitOutside(b, form, panelsAt(at, frame.add(tap, from)),
+                              frame.mul(frame.sub(to, from), i64(b, shape.tapDepth())), current);
+          return loop(b, low, high, 1, current, [&](Value i, ValueRange inner) {
+            return multiply(at, address(b, start, i, shape.dilations[last] * pixel),
+                            {std::optional<int64_t>(0)}, frame.add(tap, i), shape.depth(), inner);
           });
         });
     finish(sums, at, frame.add(row, position), 1);
@@ -349,10 +390,10 @@ private:
   void emitRows(Value row, int64_t rows, const Columns &at) {
     SmallVector<std::optional<int64_t>> places;
     for (int64_t r = 0; r < rows; ++r)
-      places.push_back(r * shape.imageStride * 4);
-    Value first = address(b, imageOf(at), row, shape.imageStride * 4);
-    SmallVector<Value> sums = emitFloatProducts(
-        b, {first, places, panelsAt(at, i64(b, 0)), shape.format, depth()}, startSums(at, rows));
+      places.push_back(r * shape.pixelBytes());
+    Value first = address(b, imageOf(at), row, shape.pixelBytes());
+    SmallVector<Value> sums =
+        multiply(at, first, places, i64(b, 0), shape.depth(), spread(startSums(at), rows));
     finish(sums, at, row, rows);
   }
 
@@ -370,6 +411,7 @@ private:
   ImplicitLocOpBuilder &b;
   PanelLayout layout;
   ImageLines lines;
+  CodeForm form;
   TileSize tile;
   ColumnBlocks columns;
 };

@@ -105,6 +105,36 @@ SmallVector<Value> ImageLines::forTaps(const Line &line, ValueRange carried, Bod
   return nest(line, 0, line.image, i64(b, 0), carried, body);
 }
 
+SmallVector<std::pair<Value, Value>> kiln::complement(KernelFrame &frame, Value low, Value high,
+                                                      int64_t count) {
+  ImplicitLocOpBuilder &b = frame.builder();
+  Value before = frame.min(low, i64(b, count));
+  return {{i64(b, 0), before}, {frame.max(before, high), i64(b, count)}};
+}
+
+SmallVector<Value> ImageLines::nestOutside(const Line &line, size_t dim, Value tap,
+                                           ValueRange carried, Body body) {
+  SmallVector<Value> state(carried);
+  if (dim + 1 == shape.spatial())
+    return state;
+  int64_t rest = 1; // taps of one of this dim's
+  for (int64_t extent : shape.kernel.drop_front(dim + 1))
+    rest *= extent;
+  Value first = frame.mul(tap, i64(b, shape.kernel[dim]));
+  for (auto [from, to] : complement(frame, line.low[dim], line.high[dim], shape.kernel[dim]))
+    state = body(frame.mul(frame.add(first, from), i64(b, rest)),
+                 frame.mul(frame.sub(to, from), i64(b, rest)), state);
+  if (dim + 2 == shape.spatial())
+    return state;
+  return loop(b, line.low[dim], line.high[dim], 1, state, [&](Value i, ValueRange inner) {
+    return nestOutside(line, dim + 1, frame.add(first, i), inner, body);
+  });
+}
+
+SmallVector<Value> ImageLines::forTapsOutside(const Line &line, ValueRange carried, Body body) {
+  return nestOutside(line, 0, i64(b, 0), carried, body);
+}
+
 // ---- Lines of unknown length --------------------------------------------------------------------
 
 std::pair<Value, Value> ImageLines::interior() {

@@ -50,6 +50,11 @@ public:
                                                                  mlir::ValueRange)>;
   llvm::SmallVector<mlir::Value> forTaps(const Line &line, mlir::ValueRange carried, Body body);
 
+  /// Visits the taps of the lines outside of the image that a line sees, as runs of taps that lie
+  /// side by side in the weight: `body` gets the number of the first and how many (both i64).
+  llvm::SmallVector<mlir::Value> forTapsOutside(const Line &line, mlir::ValueRange carried,
+                                                Body body);
+
   /// Positions [from, to) along a line for which all taps lie inside of the image; both i64.
   std::pair<mlir::Value, mlir::Value> interior();
   /// The taps [low, high) along a line that lie inside for one position.
@@ -65,10 +70,17 @@ private:
   llvm::SmallVector<mlir::Value> nest(const Line &line, size_t dim, mlir::Value number,
                                       mlir::Value tap, mlir::ValueRange carried, Body body);
 
+  llvm::SmallVector<mlir::Value> nestOutside(const Line &line, size_t dim, mlir::Value tap,
+                                             mlir::ValueRange carried, Body body);
+
   KernelFrame &frame;
   mlir::ImplicitLocOpBuilder &b;
   const ConvolutionShape &shape;
 };
+
+/// The taps of `count` that are not in [low, high), as two ranges (i64).
+llvm::SmallVector<std::pair<mlir::Value, mlir::Value>>
+complement(KernelFrame &frame, mlir::Value low, mlir::Value high, int64_t count);
 
 } // namespace kiln
 

@@ -31,6 +31,8 @@ std::optional<std::string> kiln::refuseStoredElement(RankedTensorType type) {
   const Format *format = stored ? findFormat(stored.getFormat()) : nullptr;
   if (!format)
     return "a weight has no known format";
+  if ((format->kind == FormatKind::Codes) == isa<FloatType>(type.getElementType()))
+    return ("the format " + stored.getFormat() + " holds other elements").str();
   if (stored.getLayout() == kPanelLayoutName)
     return type.getRank() == 2 ? std::nullopt
                                : std::optional<std::string>("only matrices have panels");
@@ -159,6 +161,10 @@ Value kiln::emitStoredElement(ImplicitLocOpBuilder &b, Value base, RankedTensorT
   Value panel = address(b, base, x.div(row, PanelLayout::kPanelRows), layout.panelBytes());
   if (format.kind == FormatKind::Integer)
     return emitCodeValue(b, layout, panel, lane, k);
+  if (format.kind == FormatKind::Codes) { // [depth/4][16][4]
+    Value code = x.add(x.mul(x.add(x.mul(x.div(k, 4), 16), lane), 4), x.rem(k, 4));
+    return load(b, b.getI8Type(), address(b, panel, code, 1), 1);
+  }
   Value place = x.add(x.mul(k, 16), lane);
   if (format.id == FormatId::BF16) // [depth/2][16][2]
     place = x.add(x.mul(x.add(x.mul(x.div(k, 2), 16), lane), 2), x.rem(k, 2));

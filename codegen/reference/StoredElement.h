@@ -14,8 +14,8 @@ namespace kiln {
 /// one; nullopt where they can.
 std::optional<std::string> refuseStoredElement(mlir::RankedTensorType type);
 
-/// The f32 value of an element of the weight that lies at `base` (!llvm.ptr). `indices` are i64,
-/// one per dim of the type.
+/// The f32 value, or the i8 code, of an element of the weight that lies at `base` (!llvm.ptr).
+/// `indices` are i64, one per dim of the type.
 mlir::Value emitStoredElement(mlir::ImplicitLocOpBuilder &b, mlir::Value base,
                               mlir::RankedTensorType type, mlir::ValueRange indices);
 

@@ -99,3 +99,17 @@ bool kiln::canHold(const Format &format, float value) {
     llvm_unreachable("other formats only keep what a file holds");
   }
 }
+
+void kiln::packCodesPanel(const PanelLayout &layout, const uint8_t *codes, int64_t rows,
+                          int64_t depth, uint8_t *panel) {
+  std::memset(panel, 0, size_t(layout.panelBytes()));
+  for (int64_t lane = 0; lane < rows; ++lane) {
+    const uint8_t *row = codes + lane * depth;
+    int32_t sum = 0; // of at most 2^20 codes
+    for (int64_t k = 0; k < depth; ++k) {
+      panel[(k / 4 * kLanes + lane) * 4 + k % 4] = row[k];
+      sum += int8_t(row[k]);
+    }
+    std::memcpy(panel + layout.sumsOffset() + lane * 4, &sum, 4);
+  }
+}

@@ -26,6 +26,11 @@ bool packElements(FormatId format, const float *values, int64_t count, uint8_t *
 /// Whether the format can hold the value.
 bool canHold(const Format &format, float value);
 
+/// One panel of the format s8: `codes` [rows][depth] of i8, at most 16 rows, into `panel`,
+/// layout.panelBytes() bytes, with the sums of the rows behind them.
+void packCodesPanel(const PanelLayout &layout, const uint8_t *codes, int64_t rows, int64_t depth,
+                    uint8_t *panel);
+
 } // namespace kiln
 
 #endif

@@ -120,6 +120,9 @@ static llvm::Error checkStorage(graph::WeightOp weight, const Format *&format) {
   } else if (format->kind != FormatKind::Float) {
     return fail("{0}: the layout rows holds no {1}", weight.getSymName(), format->name);
   }
+  if (format->kind == FormatKind::Codes && !type.getElementType().isSignlessInteger(8))
+    return fail("{0}: the format {1} holds i8, found other elements", weight.getSymName(),
+                format->name);
   if (type.getRank() > 1 &&
       type.getNumElements() / std::max<int64_t>(type.getDimSize(0), 1) > kMaxDepth)
     return fail("{0}: rows of more than {1} elements are not supported, found [{2:$[, ]}]",
@@ -138,27 +141,61 @@ static llvm::Expected<uint64_t> getRawBytes(graph::WeightOp weight) {
   return bytes;
 }
 
-/// Copies the one source, which lies as the weight is stored.
-llvm::Expected<ErrorSums> WeightPacker::packRaw(graph::WeightOp weight, ByteSink sink) {
-  auto bytes = getRawBytes(weight);
-  if (!bytes)
-    return bytes.takeError();
+/// Opens the one source of a weight that is `bytes` long in its file.
+static llvm::Expected<const SourceFile *> openWhole(graph::WeightOp weight, uint64_t bytes,
+                                                    SourceFiles &files) {
   if (weight.getSources().size() != 1 || !weight.getTransforms().empty())
-    return fail("{0}: a raw weight has one source and no transforms", weight.getSymName());
+    return fail("{0}: expected one source and no transforms of a weight of {1}",
+                weight.getSymName(), weight.getFormat());
   auto source = cast<graph::SourceAttr>(weight.getSources()[0]);
   auto file = files.open(source.getFile());
   if (!file)
     return file.takeError();
   uint64_t size = (*file)->getSize();
-  if (source.getOffset() < 0 || *bytes > size || uint64_t(source.getOffset()) > size - *bytes)
+  if (source.getOffset() < 0 || bytes > size || uint64_t(source.getOffset()) > size - bytes)
     return fail("{0}: expected {1} bytes at offset {2}, found a file of {3} bytes ({4})",
-                source.getName(), *bytes, source.getOffset(), size, source.getFile());
+                source.getName(), bytes, source.getOffset(), size, source.getFile());
+  return *file;
+}
+
+/// Copies the one source, which lies as the weight is stored.
+llvm::Expected<ErrorSums> WeightPacker::packRaw(graph::WeightOp weight, ByteSink sink) {
+  auto bytes = getRawBytes(weight);
+  if (!bytes)
+    return bytes.takeError();
+  auto file = openWhole(weight, *bytes, files);
+  if (!file)
+    return file.takeError();
+  auto source = cast<graph::SourceAttr>(weight.getSources()[0]);
   std::vector<uint8_t> block(std::min<uint64_t>(*bytes, kBlockBytes));
   for (uint64_t done = 0; done < *bytes; done += block.size()) {
     block.resize(std::min<uint64_t>(*bytes - done, kBlockBytes));
     if (llvm::Error error = (*file)->read(source.getOffset() + done, block, source.getName()))
       return error;
     if (llvm::Error error = sink(block))
+      return error;
+  }
+  return ErrorSums();
+}
+
+/// Packs i8 codes, which the one source holds row by row.
+llvm::Expected<ErrorSums> WeightPacker::packCodes(graph::WeightOp weight, const PanelLayout &layout,
+                                                  ByteSink sink) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  int64_t rows = type.getDimSize(0), depth = type.getDimSize(1);
+  auto file = openWhole(weight, uint64_t(rows * depth), files);
+  if (!file)
+    return file.takeError();
+  auto source = cast<graph::SourceAttr>(weight.getSources()[0]);
+  std::vector<uint8_t> codes, panel(size_t(layout.panelBytes()));
+  for (int64_t row = 0; row < rows; row += PanelLayout::kPanelRows) {
+    int64_t count = std::min(PanelLayout::kPanelRows, rows - row);
+    codes.resize(size_t(count * depth));
+    if (llvm::Error error =
+            (*file)->read(uint64_t(source.getOffset() + row * depth), codes, source.getName()))
+      return error;
+    packCodesPanel(layout, codes.data(), count, depth, panel.data());
+    if (llvm::Error error = sink(panel))
       return error;
   }
   return ErrorSums();
@@ -195,6 +232,10 @@ llvm::Expected<ErrorSums> WeightPacker::pack(graph::WeightOp weight, ByteSink si
   const Format *format;
   if (llvm::Error error = checkStorage(weight, format))
     return error;
+  if (format->kind == FormatKind::Codes) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    return packCodes(weight, PanelLayout(*format, type.getDimSize(0), type.getDimSize(1)), sink);
+  }
   auto reader = WeightReader::create(weight, files);
   if (!reader)
     return reader.takeError();

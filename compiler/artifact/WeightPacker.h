@@ -5,6 +5,7 @@
 #include "compiler/artifact/QuantizeSymmetric.h"
 #include "compiler/artifact/SourceFiles.h"
 #include "ir/Graph/GraphDialect.h"
+#include "ir/PanelLayout.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
 namespace kiln {
@@ -34,6 +35,8 @@ public:
 
 private:
   llvm::Expected<ErrorSums> packRaw(graph::WeightOp weight, ByteSink sink);
+  llvm::Expected<ErrorSums> packCodes(graph::WeightOp weight, const PanelLayout &layout,
+                                      ByteSink sink);
 
   SourceFiles files;
   PackOptions options;

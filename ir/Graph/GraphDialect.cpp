@@ -44,12 +44,15 @@ LogicalResult DimsAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
   return success();
 }
 
-LogicalResult StoredAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
+LogicalResult StoredAttr::verifyEncoding(ArrayRef<int64_t> shape, Type element,
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (llvm::any_of(shape, ShapedType::isDynamic))
     return emitError() << "a stored weight has a static shape";
-  if (!findFormat(getFormat()) && getFormat() != kRawFormatName)
+  const Format *format = findFormat(getFormat());
+  if (!format && getFormat() != kRawFormatName)
     return emitError() << "unknown weight format '" << getFormat() << "'";
+  if (format && format->kind == FormatKind::Codes && !element.isSignlessInteger(8))
+    return emitError() << "a weight of " << getFormat() << " has elements of i8, not " << element;
   return success();
 }
 

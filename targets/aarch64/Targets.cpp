@@ -57,6 +57,18 @@ const DotStrategy sdotDot = {"sdot",
                              /*scratchBytes=*/0,
                              &sdotFine};
 
+static Value byteSdot(ImplicitLocOpBuilder &b, Value sum, Value x, Value w) {
+  VectorType bytes = vectorOf(16, b.getI8Type());
+  Value left = vector::BitCastOp::create(b, bytes, w);
+  Value right = vector::BitCastOp::create(b, bytes, x);
+  return LLVM::CallIntrinsicOp::create(b, sum.getType(),
+                                       b.getStringAttr("llvm.aarch64.neon.sdot.v4i32.v16i8"),
+                                       ValueRange{sum, left, right})
+      .getResult(0);
+}
+
+static const ByteDot sdotBytes = {"sdot", /*isUnsigned=*/false, /*width=*/4, byteSdot};
+
 // ---- tbl ------------------------------------------------------------------------------------
 
 static Value lookUpBytes(ImplicitLocOpBuilder &b, Value codes, ArrayRef<uint8_t> table) {
@@ -122,8 +134,11 @@ const Target &aarch64Base() {
 }
 
 const Target &aarch64Dotprod() {
-  static const Target target =
-      makeTarget("aarch64-dotprod", {"neon", "dotprod"}, {"neon", "dotprod"});
+  static const Target target = [] {
+    Target t = makeTarget("aarch64-dotprod", {"neon", "dotprod"}, {"neon", "dotprod"});
+    t.byteDot = &sdotBytes;
+    return t;
+  }();
   return target;
 }
 

@@ -167,3 +167,31 @@ const DotStrategy kiln::pmaddubswDot = {
     "pmaddubsw",           RowKind::Int8, true, refuseMadd, emitMadd<RowKind::Int8>,
     /*registersPerSum=*/4,
     /*scratchBytes=*/0,    &pmaddubswFine};
+
+// ---- Products of codes ----------------------------------------------------------------------
+
+template <int64_t width>
+static Value byteVnni(ImplicitLocOpBuilder &b, Value sum, Value x, Value w) {
+  StringRef name = width == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+  return callIntrinsic(b, name, sum.getType(), {sum, asBytes(b, x), asBytes(b, w)});
+}
+
+/// Bytes as words, even and odd ones apart, whose products in pairs are exact.
+template <int64_t width>
+static Value byteMadd(ImplicitLocOpBuilder &b, Value sum, Value x, Value w) {
+  StringRef name = width == 16 ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd";
+  VectorType words = vectorOf(width * 2, b.getI16Type());
+  Value eight = splatConstant(b, words, 8);
+  auto oddOf = [&](Value bytes) -> Value { return arith::ShRSIOp::create(b, bytes, eight); };
+  auto evenOf = [&](Value bytes) { return oddOf(arith::ShLIOp::create(b, bytes, eight)); };
+  Value left = vector::BitCastOp::create(b, words, x),
+        right = vector::BitCastOp::create(b, words, w);
+  for (auto [a, c] : {std::pair(evenOf(left), evenOf(right)), {oddOf(left), oddOf(right)}})
+    sum = arith::AddIOp::create(b, sum, callIntrinsic(b, name, sum.getType(), {a, c}));
+  return sum;
+}
+
+const ByteDot kiln::vnniBytes512 = {"vpdpbusd", /*isUnsigned=*/true, 16, byteVnni<16>};
+const ByteDot kiln::vnniBytes256 = {"vpdpbusd", /*isUnsigned=*/true, 8, byteVnni<8>};
+const ByteDot kiln::maddBytes512 = {"vpmaddwd", /*isUnsigned=*/false, 16, byteMadd<16>};
+const ByteDot kiln::maddBytes256 = {"vpmaddwd", /*isUnsigned=*/false, 8, byteMadd<8>};

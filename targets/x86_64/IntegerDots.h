@@ -2,6 +2,7 @@
 #ifndef KILN_TARGETS_X86_64_INTEGERDOTS_H
 #define KILN_TARGETS_X86_64_INTEGERDOTS_H
 
+#include "codegen/ByteDot.h"
 #include "codegen/DotStrategy.h"
 
 namespace kiln {
@@ -19,6 +20,9 @@ mlir::Value lookUpBytes256(mlir::ImplicitLocOpBuilder &b, mlir::Value codes,
                            llvm::ArrayRef<uint8_t> table);
 mlir::Value lookUpBytes512(mlir::ImplicitLocOpBuilder &b, mlir::Value codes,
                            llvm::ArrayRef<uint8_t> table);
+
+/// Products of codes: vpdpbusd, or vpmaddwd of widened bytes.
+extern const ByteDot vnniBytes512, vnniBytes256, maddBytes512, maddBytes256;
 
 } // namespace kiln
 

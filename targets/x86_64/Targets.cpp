@@ -29,6 +29,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &contractionMadd,
                                                  &contractionFma,
                                                  &expertsContractionEmitter(),
+                                                 &depthwiseCodesEmitter(),
                                                  &depthwiseConvolutionEmitter(),
                                                  &directConvolutionEmitter(),
                                                  &denseAttentionEmitter(),
@@ -57,6 +58,12 @@ static Target makeTarget(std::string name, std::string cpu, unsigned vectorBits,
   target.dots = dots;
   if (vectorBits >= 512) // the generic model lets sums go to memory
     target.tuneFor = "sapphirerapids";
+  bool hasVnni = llvm::is_contained(target.requiredFeatures, "avx512vnni") ||
+                 llvm::is_contained(target.requiredFeatures, "avxvnni");
+  if (vectorBits >= 512)
+    target.byteDot = hasVnni ? &vnniBytes512 : &maddBytes512;
+  else
+    target.byteDot = hasVnni ? &vnniBytes256 : &maddBytes256;
   target.lookUpBytes = vectorBits >= 512 ? lookUpBytes512 : lookUpBytes256;
   return target;
 }

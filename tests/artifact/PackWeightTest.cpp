@@ -201,6 +201,45 @@ TEST(PackWeight, TransposesAndJoins) {
     }
 }
 
+TEST(PackWeight, PlacesCodesAndTheirSums) {
+  const Format &format = *findFormat("s8");
+  for (auto [rows, depth] : {std::pair<int64_t, int64_t>{16, 36}, {37, 20}, {1, 4}, {3, 7}}) {
+    SCOPED_TRACE(llvm::formatv("[{0}, {1}]", rows, depth).str());
+    TestFolder folder;
+    std::vector<uint8_t> file(6, 0xEE);
+    std::mt19937 random(unsigned(rows * depth));
+    for (int64_t i = 0; i < rows * depth; ++i)
+      file.push_back(uint8_t(random()));
+    folder.write("codes.bin", file);
+    auto text = [&](const char *element, int64_t offset) {
+      return llvm::formatv(
+                 "graph.weight @w : tensor<{0}x{1}x{2}> from [#graph.source<\"codes.bin\", "
+                 "\"codes\", offset = {3}, \"i8\", [{0}, {1}]>] as \"s8\" \"panel16\"",
+                 rows, depth, element, offset)
+          .str();
+    };
+    TestModule module(text("i8", 6));
+    ASSERT_TRUE(module);
+    auto bytes = pack(module, folder);
+    ASSERT_TRUE(bool(bytes)) << llvm::toString(bytes.takeError());
+    PanelLayout layout(format, rows, depth);
+    ASSERT_EQ(int64_t(bytes->size()), layout.totalBytes());
+    for (int64_t row = 0; row < layout.paddedRows(); ++row) {
+      int64_t panel = row / 16 * layout.panelBytes();
+      int32_t sum = 0;
+      for (int64_t k = 0; k < layout.paddedDepth(); ++k) {
+        bool isGiven = row < rows && k < depth;
+        int8_t expected = isGiven ? int8_t(file[size_t(6 + row * depth + k)]) : int8_t(0);
+        ASSERT_EQ(loadAt<int8_t>(*bytes, panel + layout.place(row % 16, k).byte), expected);
+        sum += expected;
+      }
+      EXPECT_EQ(loadAt<int32_t>(*bytes, panel + layout.sumsOffset() + row % 16 * 4), sum);
+    }
+    EXPECT_NE(packError(text("i8", 7), folder).find("bytes at offset 7"), std::string::npos);
+    EXPECT_NE(packError(text("f32", 6), folder).find("holds i8"), std::string::npos);
+  }
+}
+
 TEST(PackWeight, StoresVectorsAsRows) {
   Sources sources;
   Matrix first = randomMatrix(19, 1, 3), second = randomMatrix(4, 1, 4);

@@ -1,6 +1,8 @@
 // Measures the kernels of convolutions and of matmuls with float weights, shape by shape: what
 // share of the machine's multiplications they reach. usage: kiln_conv_shapes SHAPES [--threads N]
-// [--only PART] [--target NAME] [--dump FOLDER]
+// [--only PART] [--target NAME] [--dump FOLDER] [--codes 1]
+//
+// With --codes images are u8 and weights s8, and sums are scaled and rounded to u8 again.
 //
 // SHAPES (tests/bench/conv_shapes.txt) has a line for each: name, images, height, width, channels,
 // outputs, kernel, stride, pad, groups; or "name rows columns outputs" of a matmul. Prints name,
@@ -18,6 +20,7 @@
 #include <cstdio>
 #include <dlfcn.h>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <thread>
@@ -36,6 +39,8 @@ struct Shape {
   int64_t outHeight() const { return (height + 2 * pad - kernel) / stride + 1; }
   int64_t outWidth() const { return (width + 2 * pad - kernel) / stride + 1; }
   int64_t depth() const { return kernel * kernel * (channels / groups); }
+  /// Columns of a weight of codes, whose taps are whole quads.
+  int64_t codesDepth() const { return kernel * kernel * ((channels / groups + 3) / 4 * 4); }
   double flops() const {
     return 2.0 * double(images * outHeight() * outWidth()) * double(outputs) * double(depth());
   }
@@ -53,6 +58,40 @@ std::string tensor(std::initializer_list<int64_t> extents, const std::string &en
   return text + "f32" + encoding + ">";
 }
 
+std::string convolution(const Shape &s, const std::string &types) {
+  auto both = [](int64_t value) {
+    return "array<i64: " + std::to_string(value) + ", " + std::to_string(value) + ">";
+  };
+  return "%c = graph.compute \"conv\"(%x, %w, %b) {kernel = " + both(s.kernel) +
+         ", strides = " + both(s.stride) + ", pads_begin = " + both(s.pad) +
+         ", pads_end = " + both(s.pad) + ", dilations = " + both(1) +
+         ", groups = " + std::to_string(s.groups) + " : i64} : " + types + "\n";
+}
+
+/// Codes as int8 models have them: dense rows.
+std::string codesText(const Shape &s) {
+  auto image = [&](int64_t height, int64_t width, int64_t columns, const std::string &element) {
+    return "tensor<" + std::to_string(s.images) + "x" + std::to_string(height) + "x" +
+           std::to_string(width) + "x" + std::to_string(columns) + "x" + element + ">";
+  };
+  auto result = [&](const std::string &element) {
+    return image(s.outHeight(), s.outWidth(), s.outputs, element);
+  };
+  std::string in = image(s.height, s.width, s.channels, "ui8"), sums = result("i32"),
+              numbers = result("f32"), out = result("ui8"), outputs = std::to_string(s.outputs),
+              w = "tensor<" + outputs + "x" + std::to_string(s.codesDepth()) +
+                  "xi8, #graph.stored<\"s8\", \"panel16\">>",
+              bias = "tensor<" + outputs + "xi32, #graph.stored<\"raw\", \"rows\">>",
+              factors = "tensor<" + outputs + "xf32, #graph.stored<\"raw\", \"rows\">>";
+  return "exec.kernel @kernel dims [] strides [" + std::to_string(s.channels) + ", 0, 0, 0, " +
+         outputs + "] {\n^bb0(%x: " + in + ", %w: " + w + ", %b: " + bias + ", %f: " + factors +
+         "):\n" + convolution(s, "(" + in + ", " + w + ", " + bias + ") -> " + sums) +
+         "%n = graph.compute \"cast\"(%c) {} : (" + sums + ") -> " + numbers +
+         "\n%y = graph.compute \"quantize\"(%n, %f) {zero = 0 : i64, low = 0 : i64, high = 255 : "
+         "i64} : (" +
+         numbers + ", " + factors + ") -> " + out + "\ngraph.yield %y : " + out + "\n}";
+}
+
 std::string kernelText(const Shape &s) {
   std::string stored = ", #graph.stored<\"f32\", \"panel16\">";
   std::string w = tensor({s.outputs, s.depth()}, stored),
@@ -67,16 +106,10 @@ std::string kernelText(const Shape &s) {
   }
   std::string in = tensor({s.images, s.height, s.width, s.channels}),
               out = tensor({s.images, s.outHeight(), s.outWidth(), s.outputs});
-  auto both = [](int64_t value) {
-    return "array<i64: " + std::to_string(value) + ", " + std::to_string(value) + ">";
-  };
   return "exec.kernel @kernel dims [] " + strides + "^bb0(%x: " + in + ", %w: " + w +
-         ", %b: " + bias +
-         "):\n%c = graph.compute \"conv\"(%x, %w, %b) {kernel = " + both(s.kernel) +
-         ", strides = " + both(s.stride) + ", pads_begin = " + both(s.pad) +
-         ", pads_end = " + both(s.pad) + ", dilations = " + both(1) +
-         ", groups = " + std::to_string(s.groups) + " : i64} : (" + in + ", " + w + ", " + bias +
-         ") -> " + out + "\n%y = graph.compute \"relu\"(%c) {} : (" + out + ") -> " + out +
+         ", %b: " + bias + "):\n" +
+         convolution(s, "(" + in + ", " + w + ", " + bias + ") -> " + out) +
+         "%y = graph.compute \"relu\"(%c) {} : (" + out + ") -> " + out +
          "\ngraph.yield %y : " + out + "\n}";
 }
 
@@ -205,10 +238,10 @@ double measure(kiln_kernel_fn function, std::vector<void *> &buffers, int64_t it
 int main(int argc, char **argv) {
   std::string only, dump, targetName;
   std::vector<unsigned> threads;
-  bool asIR = false;
+  bool asIR = false, codes = false;
   if (argc < 2) {
     std::fprintf(stderr, "usage: kiln_conv_shapes SHAPES [--threads N]... [--only PART] "
-                         "[--target NAME] [--dump FOLDER]\n");
+                         "[--target NAME] [--dump FOLDER] [--codes 1]\n");
     return 2;
   }
   for (int i = 2; i + 1 < argc; i += 2) {
@@ -221,6 +254,8 @@ int main(int argc, char **argv) {
       dump = argv[i + 1];
     else if (option == "--dump-ir")
       dump = argv[i + 1], asIR = true;
+    else if (option == "--codes")
+      codes = std::stoi(argv[i + 1]) != 0;
     else if (option == "--target")
       targetName = argv[i + 1];
   }
@@ -229,12 +264,14 @@ int main(int argc, char **argv) {
   const Target *target = llvm::cantFail(targetName.empty() ? hostTarget() : findTarget(targetName));
   double peak = measurePeak();
   std::printf("# %s, peak of a thread %.0f GFLOP/s\n", target->name.c_str(), peak);
+  std::map<unsigned, double> sums;
   for (const Shape &shape : readShapes(argv[1])) {
-    if (shape.name.find(only) == std::string::npos)
+    if (shape.name.find(only) == std::string::npos || (codes && shape.isMatmul))
       continue;
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
     context.loadDialect<graph::GraphDialect, exec::ExecDialect>();
-    auto module = mlir::parseSourceString<mlir::ModuleOp>(kernelText(shape), &context);
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(
+        codes ? codesText(shape) : kernelText(shape), &context);
     if (!module)
       return 1;
     CodeListing listing;
@@ -260,16 +297,21 @@ int main(int argc, char **argv) {
       std::fprintf(stderr, "%s: %s\n", shape.name.c_str(), dlerror());
       return 1;
     }
-    const Format &format = *findFormat("f32");
+    const Format &format = *findFormat(codes ? "s8" : "f32");
+    int64_t depth = codes ? shape.codesDepth() : shape.depth();
     Floats x(size_t(shape.images * shape.height * shape.width * padded(shape.channels)) + 64),
-        w(size_t(PanelLayout(format, shape.outputs, shape.depth()).totalBytes() / 4)),
-        bias(size_t(padded(shape.outputs))),
+        w(size_t(PanelLayout(format, shape.outputs, depth).totalBytes() / 4)),
+        bias(size_t(padded(shape.outputs))), factors(size_t(padded(shape.outputs))),
         y(size_t(shape.images * shape.outHeight() * shape.outWidth() * padded(shape.outputs)) + 64);
-    std::vector<void *> buffers{x.memory, w.memory, bias.memory, y.memory};
+    std::vector<void *> buffers{x.memory, w.memory, bias.memory};
+    if (codes)
+      buffers.push_back(factors.memory);
+    buffers.push_back(y.memory);
     const KernelImage::Kernel &kernel = image->kernels.front();
     for (unsigned count : threads) {
       double time = measure(function, buffers, evaluate(kernel.items),
                             evaluate(kernel.scratchBytes), size_t(kernel.counters), count);
+      sums[count] += time;
       double rate = shape.flops() / time * 1e-9;
       std::printf("%-28s %u %9.1f us %7.1f GFLOP/s %5.1f %%  %s, %lld items\n", shape.name.c_str(),
                   count, time * 1e6, rate, 100 * rate / (peak * count),
@@ -278,5 +320,7 @@ int main(int argc, char **argv) {
     }
     dlclose(library);
   }
+  for (auto [count, time] : sums)
+    std::printf("%-28s %u %9.1f us\n", "all", count, time * 1e6);
   return 0;
 }

@@ -68,6 +68,9 @@ private:
   size_t counters = 0;
 };
 
+/// Whether a format's elements stand for f32 numbers: all but codes.
+inline bool isOfNumbers(const Format &format) { return format.kind != FormatKind::Codes; }
+
 /// A matrix of random values in a format of ir/Formats.def, packed as "panel16".
 struct PackedMatrix {
   PackedMatrix(FormatId format, int64_t rows, int64_t depth, unsigned seed);

@@ -84,6 +84,13 @@ static float element(Buffer<uint8_t> &buffer, size_t index, bool half) {
 static std::string compare(Call &found, Call &expected, double roundingBound) {
   for (const Call::Result &result : expected.results) {
     Buffer<uint8_t> &a = found.buffers[result.buffer], &b = expected.buffers[result.buffer];
+    if (result.integerBytes) {
+      for (size_t i = 0; i < b.size(); ++i)
+        if (a[i] != b[i])
+          return "byte " + std::to_string(i) + " of buffer " + std::to_string(result.buffer) +
+                 ": found " + std::to_string(a[i]) + ", expected " + std::to_string(b[i]);
+      continue;
+    }
     size_t count = a.size() / (result.half ? 2 : 4);
     double errors = 0, sizes = 0, largest = 0, worst = 0;
     size_t compared = 0;
@@ -139,7 +146,8 @@ static std::string compareExpected(Call &found) {
 static bool firstRowsEqual(Call &one, Call &many) {
   const Call::Result &result = one.results.front();
   return std::memcmp(one.buffers[result.buffer].data(), many.buffers[result.buffer].data(),
-                     size_t(result.columns) * 4) == 0;
+                     size_t(result.columns) *
+                         size_t(result.integerBytes ? result.integerBytes : 4)) == 0;
 }
 
 namespace {
@@ -280,7 +288,8 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
 int TargetConformance::run(llvm::StringRef part, int most) {
   std::vector<ConformanceCase> cases = contractionCases();
   for (auto more :
-       {lookupCases(), attentionCases(), convolutionCases(), arrayCases(), arrayProductCases()})
+       {lookupCases(), attentionCases(), convolutionCases(), codeCases(), arrayCases(),
+        arrayProductCases()})
     cases.insert(cases.end(), more.begin(), more.end());
   // On the host's own target the reference would be compared with itself.
   bool isHost = &target == llvm::cantFail(hostTarget());

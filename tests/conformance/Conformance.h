@@ -20,7 +20,8 @@ struct Call {
     size_t buffer;
     int64_t columns, stride;
     bool half = false;
-    bool nan = false; // holds NaN where nothing was written, in the reference too
+    bool nan = false;         // holds NaN where nothing was written, in the reference too
+    int64_t integerBytes = 0; // of an integer; those are equal
   };
   std::vector<Result> results;
   /// What a buffer that the kernel writes must hold, where the case knows it itself.
@@ -61,6 +62,7 @@ std::vector<ConformanceCase> attentionCases();
 std::vector<ConformanceCase> convolutionCases();
 std::vector<ConformanceCase> arrayCases();
 std::vector<ConformanceCase> arrayProductCases();
+std::vector<ConformanceCase> codeCases();
 
 /// "tensor<?xCOLUMNSxf32, #graph.dims<@DIM>>"
 std::string rowsType(int64_t columns, const std::string &dim = "n");

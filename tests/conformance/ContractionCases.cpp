@@ -188,7 +188,7 @@ static bool isOneOf(const Format &format, std::initializer_list<FormatId> some) 
 
 std::vector<ConformanceCase> kiln::test::contractionCases() {
   std::vector<ConformanceCase> cases;
-  for (const Format &format : getFormats()) {
+  for (const Format &format : llvm::make_filter_range(getFormats(), isOfNumbers)) {
     auto add = [&](ConformanceCase made, const Shape &shape) {
       made.name += " " + std::to_string(shape.depth) + "x" + std::to_string(shape.outputs) + " " +
                    format.name.str();
