@@ -264,12 +264,18 @@ struct NameAttention : OpRewritePattern<ComputeOp> {
       if (!tensorOf(operand).getElementType().isF32() ||
           tensorOf(operand).getRank() != type.getRank())
         return failure();
-    Heads query = Heads::of(operands[0]), key = Heads::of(operands[1]),
-          value = Heads::of(operands[2]);
-    std::swap(key.dims[2], key.dims[3]); // a product's right matrix is [depth, keys]
+    Heads query = Heads::of(operands[0]);
     query.peel({/*scale=*/true, /*repeats=*/false});
-    key.peel({/*scale=*/true, /*repeats=*/true});
-    value.peel({/*scale=*/false, /*repeats=*/true});
+    Heads key, value;
+    for (bool repeats : {true, false}) { // heads that are repeated are so in both, or count as they are
+      key = Heads::of(operands[1]);
+      value = Heads::of(operands[2]);
+      std::swap(key.dims[2], key.dims[3]); // a product's right matrix is [depth, keys]
+      key.peel({/*scale=*/true, repeats});
+      value.peel({/*scale=*/false, repeats});
+      if (agree(key, value, 1))
+        break;
+    }
     if (!isAttention(query, key, value))
       return failure();
     scores.scale *= query.scale * key.scale;

@@ -60,6 +60,37 @@ bool Heads::peelReshape(ComputeOp op) {
   return true;
 }
 
+/// Whether two types have the same `count` dims from places `first` and `second` on.
+static bool sameDims(RankedTensorType left, int64_t first, RankedTensorType right, int64_t second,
+                     int64_t count) {
+  SmallVector<FlatSymbolRefAttr> names = dimNames(left), others = dimNames(right);
+  for (int64_t i = 0; i < count; ++i)
+    if (left.getDimSize(first + i) != right.getDimSize(second + i) ||
+        names[first + i] != others[second + i])
+      return false;
+  return true;
+}
+
+/// A transpose of the last dims with the leading ones merged before and split again after it.
+bool Heads::peelMerged(ComputeOp op) {
+  ComputeOp transpose = definedBy(op.getOperand(0), "transpose");
+  ComputeOp merge = transpose ? definedBy(transpose.getOperand(0), "reshape") : ComputeOp();
+  if (!merge)
+    return false;
+  RankedTensorType from = tensorOf(merge.getOperand(0)), merged = tensorOf(merge.getResult(0)),
+                   moved = tensorOf(transpose.getResult(0)), to = tensorOf(value);
+  ArrayRef<int64_t> perm = intsParam(transpose, "perm");
+  int64_t inner = merged.getRank() - 1, lead = from.getRank() - inner;
+  if (inner < 1 || lead < 2 || perm[0] != 0 || to.getRank() != from.getRank() ||
+      !sameDims(from, 0, to, 0, lead) || !sameDims(from, lead, merged, 1, inner) ||
+      !sameDims(to, lead, moved, 1, inner))
+    return false;
+  for (int64_t &dim : dims)
+    dim = dim < lead ? dim : perm[dim - lead + 1] - 1 + lead;
+  value = merge.getOperand(0);
+  return true;
+}
+
 /// Heads that are each repeated for several query heads: a dim of one element behind them that is
 /// broadcast and joined with them.
 bool Heads::peelRepeat(ComputeOp op) {
@@ -102,7 +133,8 @@ bool Heads::peelOne(Also also) {
     value = op.getOperand(0);
     return true;
   }
-  return op.getKind() == "reshape" && (peelReshape(op) || (also.repeats && peelRepeat(op)));
+  return op.getKind() == "reshape" &&
+         (peelReshape(op) || peelMerged(op) || (also.repeats && peelRepeat(op)));
 }
 
 void Heads::peel(Also also) {

@@ -11,7 +11,7 @@ namespace kiln::recognize {
 /// one element.
 struct Heads {
   mlir::Value value;
-  std::array<int64_t, 4> dims;
+  std::array<int64_t, 4> dims = {};
   double scale = 1; // that it is multiplied with
 
   /// A tensor whose dims are the last of [batch, heads, rows, depth].
@@ -43,6 +43,7 @@ private:
   bool peelOne(Also also);
   bool peelScale(ComputeOp op);
   bool peelReshape(ComputeOp op);
+  bool peelMerged(ComputeOp op);
   bool peelRepeat(ComputeOp op);
   bool isInOrder(llvm::ArrayRef<int64_t> order) const;
 };
