@@ -6,8 +6,8 @@
 //
 // Biases concatenate likewise. Matmuls whose results meet in an elementwise op (gate and up) are
 // left as they are: they will share a region, whose epilogue needs both results of the same column
-// at once. So are matmuls whose results array ops read: those find their operands whole in memory, so
-// that slices would be copied, and what follows elementwise joins each matmul's kernel.
+// at once. So are matmuls whose results array ops read: those find their operands whole in memory,
+// so that slices would be copied, and what follows elementwise joins each matmul's kernel.
 #include "ir/Formats.h"
 #include "passes/ModelNames.h"
 #include "passes/Passes.h"

@@ -130,8 +130,7 @@ struct NameActivation : OfCompute {
     if (!llvm::is_contained({"erf", "tanh", "sigmoid", "clamp", "hard_sigmoid"}, op.getKind()) ||
         !isFloat(op.getResult(0)))
       return failure();
-    if (ComputeOp inner = definedBy(op.getOperand(0), "softplus");
-        inner && op.getKind() == "tanh")
+    if (ComputeOp inner = definedBy(op.getOperand(0), "softplus"); inner && op.getKind() == "tanh")
       return name(op, inner.getOperand(0), {"mish", 1, 0}, b);
     for (Value x : basesOf(op.getOperand(0)))
       if (std::optional<Polynomial> p = polynomialIn(op.getOperand(0), x))

@@ -128,7 +128,7 @@ static ComputeOp softmaxOf(Value value) {
   }
   ComputeOp softmax = definedBy(value, "softmax");
   return softmax && intParam(softmax, "axis") == tensorOf(value).getRank() - 1 ? softmax
-                                                                              : ComputeOp();
+                                                                               : ComputeOp();
 }
 
 // ---- Masks ------------------------------------------------------------------------------------
@@ -206,8 +206,8 @@ static bool agree(const Heads &left, const Heads &right, int64_t dim) {
 
 static bool isAttention(const Heads &query, const Heads &key, const Heads &value) {
   int64_t heads = query.extent(1), keyHeads = key.extent(1);
-  bool shares = !ShapedType::isDynamic(heads) && !ShapedType::isDynamic(keyHeads) &&
-                keyHeads > 0 && heads % keyHeads == 0;
+  bool shares = !ShapedType::isDynamic(heads) && !ShapedType::isDynamic(keyHeads) && keyHeads > 0 &&
+                heads % keyHeads == 0;
   return agree(query, key, 0) && agree(query, value, 0) && agree(key, value, 1) &&
          (shares || agree(query, key, 1)) && agree(key, value, 2) && agree(query, key, 3);
 }
@@ -267,7 +267,8 @@ struct NameAttention : OpRewritePattern<ComputeOp> {
     Heads query = Heads::of(operands[0]);
     query.peel({/*scale=*/true, /*repeats=*/false});
     Heads key, value;
-    for (bool repeats : {true, false}) { // heads that are repeated are so in both, or count as they are
+    for (bool repeats :
+         {true, false}) { // heads that are repeated are so in both, or count as they are
       key = Heads::of(operands[1]);
       value = Heads::of(operands[2]);
       std::swap(key.dims[2], key.dims[3]); // a product's right matrix is [depth, keys]
@@ -303,19 +304,18 @@ private:
     auto number = [&](StringRef name, int64_t value) {
       return b.getNamedAttr(name, b.getI64IntegerAttr(value));
     };
-    NamedAttribute params[] = {
-        number("q_heads_first", queryFirst),
-        number("kv_heads_first", keyFirst),
-        number("y_heads_first", !transpose),
-        number("mask", mask),
-        number("offsets", -1),
-        number("lengths", -1),
-        b.getNamedAttr("scale", b.getF64FloatAttr(scores.scale)),
-        b.getNamedAttr("softcap", b.getF64FloatAttr(scores.softcap)),
-        number("causal", 0),
-        number("left", -1),
-        number("right", -1),
-        number("scores", 0)};
+    NamedAttribute params[] = {number("q_heads_first", queryFirst),
+                               number("kv_heads_first", keyFirst),
+                               number("y_heads_first", !transpose),
+                               number("mask", mask),
+                               number("offsets", -1),
+                               number("lengths", -1),
+                               b.getNamedAttr("scale", b.getF64FloatAttr(scores.scale)),
+                               b.getNamedAttr("softcap", b.getF64FloatAttr(scores.softcap)),
+                               number("causal", 0),
+                               number("left", -1),
+                               number("right", -1),
+                               number("scores", 0)};
     Value result = makeCompute(b, loc, "attention", operands,
                                resultType(query, value, /*headsFirst=*/!transpose), params);
     ComputeOp last = transpose ? transpose : op;

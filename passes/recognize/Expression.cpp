@@ -1,6 +1,7 @@
 // Array ops read as formulas. Exporters write one formula in many ways: factors before or after,
-// x * x or x^2, a division or a product with the reciprocal. Numbers are therefore collected along a
-// value's expression, as a polynomial in what the expression starts from, and compared at its end.
+// x * x or x^2, a division or a product with the reciprocal. Numbers are therefore collected along
+// a value's expression, as a polynomial in what the expression starts from, and compared at its
+// end.
 #include "passes/recognize/Expression.h"
 #include <cmath>
 
@@ -20,8 +21,7 @@ ComputeOp recognize::onlyUser(Value value) {
 
 std::optional<double> recognize::scalarOf(Value value) {
   auto constant = value.getDefiningOp<ConstantOp>();
-  auto splat =
-      constant ? dyn_cast<SplatElementsAttr>(constant.getValue()) : SplatElementsAttr();
+  auto splat = constant ? dyn_cast<SplatElementsAttr>(constant.getValue()) : SplatElementsAttr();
   if (!splat)
     return std::nullopt;
   Type element = splat.getElementType();
@@ -78,8 +78,8 @@ bool recognize::broadcastsTo(Value value, RankedTensorType type) {
     return false;
   SmallVector<FlatSymbolRefAttr> names = dimNames(own), wanted = dimNames(type);
   for (int64_t dim = 0; dim < own.getRank(); ++dim)
-    if (own.getDimSize(dim) != 1 && (own.getDimSize(dim) != type.getDimSize(lead + dim) ||
-                                     names[dim] != wanted[lead + dim]))
+    if (own.getDimSize(dim) != 1 &&
+        (own.getDimSize(dim) != type.getDimSize(lead + dim) || names[dim] != wanted[lead + dim]))
       return false;
   return true;
 }
@@ -135,9 +135,8 @@ std::optional<Polynomial> recognize::polynomialIn(Value value, Value x, unsigned
   if (kind == "mul")
     return product(result, terms[1]);
   if (kind == "div")
-    return isConstant(terms[1]) && terms[1][0] != 0
-               ? product(result, {1 / terms[1][0], 0, 0, 0})
-               : std::nullopt;
+    return isConstant(terms[1]) && terms[1][0] != 0 ? product(result, {1 / terms[1][0], 0, 0, 0})
+                                                    : std::nullopt;
   if (kind == "pow") {
     double power = terms[1][0];
     if (!isConstant(terms[1]) || (power != 2 && power != 3))

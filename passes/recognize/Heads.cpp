@@ -1,6 +1,6 @@
-// Exporters bring queries, keys and values into the order [batch, heads, rows, depth] by reshapes and
-// transposes of what products give, [batch, rows, heads, depth]. Which dim is which is followed back
-// through them here, so that attention reads what lies in memory.
+// Exporters bring queries, keys and values into the order [batch, heads, rows, depth] by reshapes
+// and transposes of what products give, [batch, rows, heads, depth]. Which dim is which is followed
+// back through them here, so that attention reads what lies in memory.
 #include "passes/recognize/Heads.h"
 
 using namespace mlir;

@@ -6,9 +6,9 @@
 
 namespace kiln::recognize {
 
-/// A tensor [batch, heads, rows, depth] as it lies in memory: dim i of it is dim dims[i] of `value`,
-/// or -1: a dim of one element that `value` does not have. Dims of `value` that are not named have
-/// one element.
+/// A tensor [batch, heads, rows, depth] as it lies in memory: dim i of it is dim dims[i] of
+/// `value`, or -1: a dim of one element that `value` does not have. Dims of `value` that are not
+/// named have one element.
 struct Heads {
   mlir::Value value;
   std::array<int64_t, 4> dims = {};
@@ -32,8 +32,7 @@ struct Heads {
     return dims[dim] < 0 ? 1 : graph::tensorOf(value).getDimSize(dims[dim]);
   }
   mlir::FlatSymbolRefAttr name(int64_t dim) const {
-    return dims[dim] < 0 ? mlir::FlatSymbolRefAttr()
-                         : dimNames(graph::tensorOf(value))[dims[dim]];
+    return dims[dim] < 0 ? mlir::FlatSymbolRefAttr() : dimNames(graph::tensorOf(value))[dims[dim]];
   }
   static std::array<int64_t, 4> memoryOrder(bool headsFirst) {
     return headsFirst ? std::array<int64_t, 4>{0, 1, 2, 3} : std::array<int64_t, 4>{0, 2, 1, 3};

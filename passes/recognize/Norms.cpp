@@ -4,8 +4,9 @@
 //   %y = %d / sqrt(mean(%d * %d) + eps) * %g + %b     =>    %y = layer_norm(%x, %g, %b)
 //
 // and the same without a mean that is subtracted, rms_norm. A norm is found from its root: what is
-// under it must be a mean of squares along the last dims, and every value that its users make must be
-// what was squared, times the inverse root; a factor may be multiplied in before, between or after.
+// under it must be a mean of squares along the last dims, and every value that its users make must
+// be what was squared, times the inverse root; a factor may be multiplied in before, between or
+// after.
 #include "passes/recognize/Expression.h"
 #include "passes/recognize/Recognize.h"
 
@@ -47,7 +48,7 @@ static ComputeOp keptReduction(Value value, ArrayRef<StringRef> kinds) {
     value = reshape.getOperand(0);
   auto op = value.getDefiningOp<ComputeOp>();
   return op && op.getNumOperands() == 1 && llvm::is_contained(kinds, op.getKind()) ? op
-                                                                                  : ComputeOp();
+                                                                                   : ComputeOp();
 }
 
 static std::optional<Mean> meanOf(Value value) {
@@ -207,7 +208,8 @@ private:
       return follow(result, true, other);
     return followShifted(op, root, other, factor);
   }
-  /// x * root + (summand - mean * root), as batch norms are written: each half is a user of the root.
+  /// x * root + (summand - mean * root), as batch norms are written: each half is a user of the
+  /// root.
   bool followShifted(ComputeOp op, Value root, Value other, Value factor) {
     if (!norm.mean || !factor)
       return false;

@@ -2,9 +2,9 @@
 //
 //   %y = %x * %cos + concat(-%x[d/2:], %x[:d/2]) * %sin          =>    %y = rotate(%x, %cos, %sin)
 //
-// or as two products joined, %x[:d/2] * %cos - %x[d/2:] * %sin and %x[d/2:] * %cos + %x[:d/2] * %sin;
-// there the pairs may also be neighbours, slices of step 2 that are stacked. The op takes one cosine
-// for each pair: cosines of whole heads must be seen to hold each half twice.
+// or as two products joined, %x[:d/2] * %cos - %x[d/2:] * %sin and %x[d/2:] * %cos + %x[:d/2] *
+// %sin; there the pairs may also be neighbours, slices of step 2 that are stacked. The op takes one
+// cosine for each pair: cosines of whole heads must be seen to hold each half twice.
 #include "passes/recognize/Expression.h"
 #include "passes/recognize/Recognize.h"
 
@@ -122,8 +122,8 @@ static bool hasEqualHalves(Value value) {
   return false;
 }
 
-/// Which of dims 1 and 2 of a tensor [batch, …, …, depth] are its heads: that along which the angles
-/// are the same; nullopt where neither is.
+/// Which of dims 1 and 2 of a tensor [batch, …, …, depth] are its heads: that along which the
+/// angles are the same; nullopt where neither is.
 static std::optional<bool> areHeadsFirst(Value angles, RankedTensorType x) {
   RankedTensorType own = tensorOf(angles);
   int64_t lead = 4 - own.getRank();
@@ -132,8 +132,7 @@ static std::optional<bool> areHeadsFirst(Value angles, RankedTensorType x) {
   auto extent = [&](int64_t dim) { return dim < lead ? 1 : own.getDimSize(dim - lead); };
   SmallVector<FlatSymbolRefAttr> names = dimNames(own), wanted = dimNames(x);
   for (int64_t dim = 0; dim < 3; ++dim)
-    if (extent(dim) != 1 &&
-        (extent(dim) != x.getDimSize(dim) || names[dim - lead] != wanted[dim]))
+    if (extent(dim) != 1 && (extent(dim) != x.getDimSize(dim) || names[dim - lead] != wanted[dim]))
       return std::nullopt;
   if (extent(1) == 1 && (extent(2) != 1 || x.getDimSize(2) == 1))
     return true;
@@ -182,9 +181,8 @@ static LogicalResult rotate(ComputeOp last, const Pair &pair, Value cosines, Val
   Location loc = last.getLoc();
   Value operands[] = {pair.x, anglesOf(b, loc, cosines, *headsFirst, pairs),
                       anglesOf(b, loc, sines, *headsFirst, pairs)};
-  NamedAttribute params[] = {
-      b.getNamedAttr("heads_first", b.getI64IntegerAttr(*headsFirst)),
-      b.getNamedAttr("interleaved", b.getI64IntegerAttr(pair.interleaved))};
+  NamedAttribute params[] = {b.getNamedAttr("heads_first", b.getI64IntegerAttr(*headsFirst)),
+                             b.getNamedAttr("interleaved", b.getI64IntegerAttr(pair.interleaved))};
   b.replaceOp(last, makeCompute(b, loc, "rotate", operands, tensorOf(last.getResult(0)), params));
   return success();
 }
@@ -214,8 +212,7 @@ struct NameHalfRotation : OfCompute {
             !swapped.hasOneUse())
           continue;
         Value second = negated(concat.getOperand(0));
-        std::optional<Pair> pair =
-            second ? pairOf(concat.getOperand(1), second) : std::nullopt;
+        std::optional<Pair> pair = second ? pairOf(concat.getOperand(1), second) : std::nullopt;
         if (!pair || pair->interleaved)
           continue;
         for (auto [x, cosines] : {*left, std::pair(left->second, left->first)})
@@ -320,9 +317,9 @@ struct TurnBeforeTranspose : OfCompute {
     operands[0] = transpose.getOperand(0);
     NamedAttrList params(op.getParams());
     params.set("heads_first", b.getI64IntegerAttr(!intParam(op, "heads_first")));
-    auto turned = ComputeOp::create(b, op.getLoc(), TypeRange(operands[0].getType()),
-                                    op.getKindAttr(), operands,
-                                    params.getDictionary(b.getContext()));
+    auto turned =
+        ComputeOp::create(b, op.getLoc(), TypeRange(operands[0].getType()), op.getKindAttr(),
+                          operands, params.getDictionary(b.getContext()));
     b.replaceOp(op, makeTranspose(b, op.getLoc(), turned.getResult(0), {0, 2, 1, 3}));
     return success();
   }
