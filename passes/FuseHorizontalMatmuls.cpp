@@ -6,7 +6,8 @@
 //
 // Biases concatenate likewise. Matmuls whose results meet in an elementwise op (gate and up) are
 // left as they are: they will share a region, whose epilogue needs both results of the same column
-// at once.
+// at once. So are matmuls whose results array ops read: those find their operands whole in memory,
+// so that slices would be copied, and what follows elementwise joins each matmul's kernel.
 #include "ir/Formats.h"
 #include "passes/ModelNames.h"
 #include "passes/Passes.h"
@@ -213,7 +214,7 @@ static void fuseHorizontally(FuncOp func, SymbolTable &symbols,
   llvm::MapVector<Value, SmallVector<Candidate>> byInput;
   for (auto matmul : func.getBody().getOps<MatmulOp>()) {
     Candidate candidate{matmul, getOwnWeight(matmul.getWeight(), symbols, useCounts), {}, {}};
-    if (!candidate.weight)
+    if (!candidate.weight || llvm::any_of(matmul->getUsers(), llvm::IsaPred<ComputeOp>))
       continue;
     if (matmul->hasOneUse())
       if (auto add = dyn_cast<AddOp>(*matmul->user_begin()); add && add.getLhs() == matmul)

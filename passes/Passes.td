@@ -19,6 +19,17 @@ def FoldConstants : Pass<"fold-constants", "::kiln::graph::FuncOp"> {
                         "Largest constant to create, in bytes">];
 }
 
+def RecognizeOperators : Pass<"recognize-operators", "::kiln::graph::FuncOp"> {
+  let summary = "Gives operators that are written out in primitives their names"
+                ": activations, norms, attention, rotary embedding";
+  let description = [{
+    Does: replaces formulas of array ops by `gelu`, `silu`, `layer_norm`, `rms_norm`, `attention`, `rotate` and others.
+    Requires: constants are folded; equal ops are one.
+    Guarantees: the same values up to rounding; what something else needs is left.
+    Example: tests/passes/recognize-operators.mlir
+  }];
+}
+
 def CancelTransposes : Pass<"cancel-transposes", "::kiln::graph::FuncOp"> {
   let summary = "Moves transposes of arrays down until they meet their inverse";
   let description = [{

@@ -13,6 +13,8 @@ void kiln::buildGraphPipeline(OpPassManager &passes, const GraphOptions &options
   passes.addNestedPass<graph::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<graph::FuncOp>(createFoldConstants());
   passes.addNestedPass<graph::FuncOp>(createCSEPass());
+  passes.addNestedPass<graph::FuncOp>(createRecognizeOperators());
+  // What a model wrote out in primitives has its name; transposes around attention are part of it.
   passes.addNestedPass<graph::FuncOp>(createCancelTransposes());
   passes.addNestedPass<graph::FuncOp>(createCSEPass());
   // No op has only constant operands; no op is dead; equal pure ops are one (so that "the same

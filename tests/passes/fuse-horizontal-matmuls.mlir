@@ -104,3 +104,25 @@ graph.func @blocks(%x: !x) -> (!x, !x, !x) {
   %v = graph.matmul %x, %wv : !x, !w -> !x
   graph.return %q, %k, %v : !x, !x, !x
 }
+
+// -----
+
+// Results that array ops read stay apart: a slice would be a copy.
+!x = tensor<?x4xf32, #graph.dims<@n>>
+!y = tensor<?x2x2xf32, #graph.dims<@n>>
+!w = tensor<4x4xf32, #graph.stored<"f32", "rows">>
+// CHECK-LABEL: graph.func @arrays
+// CHECK-COUNT-2: graph.matmul
+// CHECK-NOT: graph.slice
+graph.dim @n in [1, 8]
+graph.weight @g : tensor<4x4xf32> from [#graph.source<"f", "g", offset = 0, "f32", [4, 4]>] as "f32" "rows"
+graph.weight @u : tensor<4x4xf32> from [#graph.source<"f", "u", offset = 64, "f32", [4, 4]>] as "f32" "rows"
+graph.func @arrays(%x: !x) -> (!y, !y) {
+  %wg = graph.use @g : !w
+  %wu = graph.use @u : !w
+  %g = graph.matmul %x, %wg : !x, !w -> !x
+  %u = graph.matmul %x, %wu : !x, !w -> !x
+  %a = graph.compute "reshape"(%g) {} : (!x) -> !y
+  %b = graph.compute "reshape"(%u) {} : (!x) -> !y
+  graph.return %a, %b : !y, !y
+}

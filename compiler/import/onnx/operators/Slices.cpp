@@ -13,6 +13,10 @@ static LogicalResult sliceDim(NodeImport &n, AffineExpr extent, AffineExpr start
   // A table that is cut to a size holds that size.
   if (auto whole = dyn_cast<AffineConstantExpr>(a.simplify(extent)))
     a.limit(end, whole.getValue());
+  // Exporters write the least and greatest number for "all": keep sums with them from wrapping.
+  for (AffineExpr *given : {&start, &end})
+    if (auto number = dyn_cast<AffineConstantExpr>(*given))
+      *given = a.number(std::clamp(number.getValue(), -(int64_t(1) << 61), int64_t(1) << 61));
   // Clamped to [0, extent] (or [-1, extent - 1] backwards), negative ones counted from the end.
   auto inside = [&](AffineExpr given, AffineExpr low, AffineExpr high) -> AffineExpr {
     auto [least, most] = a.boundsOf(given);
