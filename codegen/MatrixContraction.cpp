@@ -34,22 +34,23 @@ std::optional<std::string> MatrixContraction::refuse(const ContractionShape &sha
                                                      const Target &target) {
   if (!target.matrix)
     return "the target has no matrix unit";
-  if (shape.matmuls.size() > 2)
-    return "more than two matmuls share the rows";
+  bool isSplit = shape.format->id == FormatId::F32;
+  if (shape.matmuls.size() > (isSplit ? 1 : 2))
+    return "too many matmuls share the rows";
   return ExpandPanel::refuse(*shape.format);
 }
 
-/// Depth groups of a chunk: as even as they can be, at most 64.
-static int64_t chooseChunkGroups(int64_t groups) {
-  constexpr int64_t most = 64;
+/// Depth groups of a chunk: as even as they can be, and few of which the buffers stay small.
+static int64_t chooseChunkGroups(int64_t groups, int64_t parts) {
+  int64_t most = parts == 1 ? 64 : 16;
   return llvm::divideCeil(groups, llvm::divideCeil(groups, most));
 }
 
 /// Rows whose tiles leave room in the second-level cache for the columns' two buffers. No more than
 /// suffice to hide the expansion: of fewer blocks than workers each would be prepared by several.
-static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2Bytes) {
+static int64_t chooseBlockRows(int64_t tiles, int64_t bufferBytes, int64_t l2Bytes) {
   constexpr int64_t mostPairs = 8;
-  int64_t perPair = groups * 2 * tileBytes;
+  int64_t perPair = tiles * 2 * tileBytes;
   int64_t pairs = (l2Bytes - l2Bytes / 8 - 2 * bufferBytes) / perPair;
   return std::clamp<int64_t>(pairs, 2, mostPairs) * pairRows;
 }
@@ -57,10 +58,10 @@ static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2By
 MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
     : k(kernel), frame(kernel.frame), b(kernel.b), unit(*kernel.target.matrix), scratch(scratch),
       expand(b, k.layout, k.target.lookUpBytes),
-      groups(k.layout.paddedDepth() / MatrixUnit::kDepth), chunkGroups(chooseChunkGroups(groups)),
-      chunks(llvm::divideCeil(groups, chunkGroups)),
-      bufferBytes(expand.isIdentity() ? 0 : chunkGroups * 2 * tileBytes),
-      blockRows(chooseBlockRows(groups, bufferBytes, k.target.l2Bytes)) {
+      parts(expand.parts()), groups(k.layout.paddedDepth() / MatrixUnit::kDepth),
+      chunkGroups(chooseChunkGroups(groups, parts)), chunks(llvm::divideCeil(groups, chunkGroups)),
+      bufferBytes(expand.isIdentity() ? 0 : chunkGroups * parts * 2 * tileBytes),
+      blockRows(chooseBlockRows(groups * parts, bufferBytes, k.target.l2Bytes)) {
   auto reserve = [&](int64_t size) {
     int64_t offset = bytes;
     bytes += size;
@@ -68,7 +69,7 @@ MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
   };
   configOffset = reserve(MatrixUnit::kConfigBytes);
   sumsOffset = reserve((chunks > 1 ? blockRows / pairRows : 1) * sumsBytes);
-  rowsOffset = reserve(blockRows / MatrixUnit::kRows * groups * tileBytes);
+  rowsOffset = reserve(blockRows / MatrixUnit::kRows * groups * parts * tileBytes);
   columnsOffset = reserve(2 * bufferBytes);
 }
 
@@ -88,7 +89,7 @@ Value MatrixContraction::rowsPerBlock(Value rows) {
 // ---- Rows -----------------------------------------------------------------------------------
 
 void MatrixContraction::prepare(Value first, Value count) {
-  emitPrepareTiles(frame, k.shape.rows, unit, groups, first, count, at(rowsOffset));
+  emitPrepareTiles(frame, k.shape.rows, unit, groups, parts, first, count, at(rowsOffset));
 }
 
 // ---- Columns --------------------------------------------------------------------------------
@@ -122,16 +123,19 @@ MatrixContraction::Piece MatrixContraction::pieceOf(const Step &step, const Step
   };
   Value panel = panelOfStep(step);
   Value soon = expand.codesOf(panelOfStep(later), later.firstGroup);
-  Value tiles = address(b, step.buffer, frame.floorDiv(index, ExpandPanel::kUnits), tileBytes);
+  Value tiles =
+      address(b, step.buffer, frame.floorDiv(index, ExpandPanel::kUnits), parts * tileBytes);
   Value part = arith::AndIOp::create(b, index, i64(b, ExpandPanel::kUnits - 1));
-  return {panel, tiles, part, address(b, soon, part, 64)};
+  return {panel, tiles, part, address(b, soon, part, std::max<int64_t>(expand.pieceBytes(), 64))};
 }
 
 /// Expands a piece of one group, the i-th (i64) of the step's chunk.
 void MatrixContraction::expandPiece(const Step &step, const Piece &piece, Value i) {
-  LLVM::Prefetch::create(b, expand.codesOf(piece.soon, i), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  Value soon = expand.codesOf(piece.soon, i);
+  for (int64_t line = 0; line < std::max<int64_t>(expand.pieceBytes(), 64); line += 64)
+    LLVM::Prefetch::create(b, address(b, soon, line), /*rw=*/0, /*hint=*/2, /*cache=*/1);
   expand.emitUnit(piece.panel, frame.add(step.firstGroup, i), piece.part,
-                  address(b, piece.tiles, i, 2 * tileBytes));
+                  address(b, piece.tiles, i, 2 * parts * tileBytes));
 }
 
 /// Expands the pieces [from, piecesPerGroup) of a step.
@@ -168,13 +172,14 @@ void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
                                      llvm::function_ref<void(Value i)> meanwhile) {
   Value rows[2], columns[2], sums = sumsOf(rowPair);
   for (int64_t i = 0; i < 2; ++i) {
-    Value row = address(b, at(rowsOffset), rowPair, 2 * groups * tileBytes, i * groups * tileBytes);
-    rows[i] = address(b, row, step.firstGroup, tileBytes);
+    int64_t rowBytes = groups * parts * tileBytes;
+    Value row = address(b, at(rowsOffset), rowPair, 2 * rowBytes, i * rowBytes);
+    rows[i] = address(b, row, step.firstGroup, parts * tileBytes);
     columns[i] = expand.isIdentity()
                      ? address(b, weightsOf(step.item, i), step.firstGroup, tileBytes)
-                     : address(b, step.buffer, i * tileBytes);
+                     : address(b, step.buffer, i * parts * tileBytes);
   }
-  int64_t columnStep = expand.isIdentity() ? tileBytes : 2 * tileBytes;
+  int64_t columnStep = expand.isIdentity() ? tileBytes : 2 * parts * tileBytes;
   auto forSums = [&](llvm::function_ref<void(int64_t tile, int64_t offset)> body) {
     for (int64_t i = 0; i < 2; ++i)
       for (int64_t j = 0; j < 2; ++j)
@@ -191,12 +196,18 @@ void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
     branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, step.chunk, i64(b, 0)), zero,
            reload);
   loop(b, i64(b, 0), step.groups, 1, [&](Value group) {
-    for (int64_t j = 0; j < 2; ++j)
-      unit.load(b, firstColumnTile + j, address(b, columns[j], group, columnStep), 64);
-    for (int64_t i = 0; i < 2; ++i) {
-      unit.load(b, firstRowTile + i, address(b, rows[i], group, tileBytes), 64);
+    // Of the products of parts those that count; the smallest first.
+    for (int64_t column = parts; column-- > 0;) {
       for (int64_t j = 0; j < 2; ++j)
-        unit.multiply(b, 2 * i + j, firstRowTile + i, firstColumnTile + j);
+        unit.load(b, firstColumnTile + j,
+                  address(b, columns[j], group, columnStep, column * tileBytes), 64);
+      for (int64_t row = parts - column; row-- > 0;)
+        for (int64_t i = 0; i < 2; ++i) {
+          unit.load(b, firstRowTile + i,
+                    address(b, rows[i], group, parts * tileBytes, row * tileBytes), 64);
+          for (int64_t j = 0; j < 2; ++j)
+            unit.multiply(b, 2 * i + j, firstRowTile + i, firstColumnTile + j);
+        }
     }
     meanwhile(group);
   });

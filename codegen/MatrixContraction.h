@@ -60,6 +60,7 @@ private:
   const MatrixUnit &unit;
   mlir::Value scratch;
   ExpandPanel expand;
+  int64_t parts;       // of a number: tiles of a group
   int64_t groups;      // of 32 depths: steps of a product
   int64_t chunkGroups; // of them in a chunk
   int64_t chunks;      // of an item
