@@ -118,8 +118,8 @@ private:
     few.block = std::max(few.block, k.target.matrix->minimumRows);
     Value rows = k.resultRows();
     auto emitMany = [&] { emitMatrixRows(matrix, rows); };
-    branch(b, atMost(rows, k.target.matrix->minimumRows - 1), [&] { emitFloatRows(few); },
-           emitMany);
+    branch(
+        b, atMost(rows, k.target.matrix->minimumRows - 1), [&] { emitFloatRows(few); }, emitMany);
     return code(matrix.largestBlock(), matrix.itemsPerBlock(),
                 std::max(floatScratch(few), matrix.scratchBytes()));
   }

@@ -276,7 +276,7 @@ void kiln::emitPrepareRow(KernelFrame &frame, const RowSource &source, const Pre
 
 void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,
                             int64_t groups, int64_t parts, Value first, Value count,
-                            Value destination) {
+                            Value destination, Value firstGroup) {
   ImplicitLocOpBuilder &b = frame.builder();
   VectorType f32x16 = vectorOf(lanes, b.getF32Type());
   auto lineOf = [&](Value i, Value group) {
@@ -291,8 +291,9 @@ void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const M
       Value halves[2];
       for (int64_t half = 0; half < 2; ++half) {
         int64_t left = valid - half * lanes;
+        Value number = firstGroup ? frame.add(firstGroup, group) : group;
         Value column =
-            frame.add(frame.mul(group, i64(b, MatrixUnit::kDepth)), i64(b, half * lanes));
+            frame.add(frame.mul(number, i64(b, MatrixUnit::kDepth)), i64(b, half * lanes));
         halves[half] = left > 0 ? row.chunk(column, left) : splatConstant(b, f32x16, 0);
       }
       SmallVector<Value> low{halves[0]}, high{halves[1]};
@@ -305,7 +306,7 @@ void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const M
         store(b, unit.packRow(b, low[size_t(part)], high[size_t(part)]),
               address(b, line, part * MatrixUnit::kTileBytes), 64);
     };
-    int64_t whole = source.columns / MatrixUnit::kDepth;
+    int64_t whole = std::min(source.columns / MatrixUnit::kDepth, groups);
     loop(b, i64(b, 0), i64(b, whole), 1,
          [&](Value group) { emitGroup(group, MatrixUnit::kDepth); });
     for (int64_t group = whole; group < groups; ++group)
