@@ -89,27 +89,57 @@ public:
     RowsWay few(dotOfFew(), k.layout, k.target.matrix->minimumRows - 1);
     // An item is the panels that a step of the matrix unit takes.
     auto emitFew = [&] { emitOneBlock(few, rows, matrix.panelsPerItem()); };
-    auto emitMany = [&] {
-      k.target.matrix->begin(b, matrix.configuration());
-      blocks.forEach(
-          rows, matrix.rowsPerBlock(rows), matrix.itemsPerBlock(),
-          [&](Value first, Value count) { matrix.prepare(first, count); },
-          [&](Value first, Value count, Value from, Value to) {
-            matrix.multiply(first, count, from, to);
-          });
-      k.target.matrix->end(b);
-    };
+    if (k.shape.format->id == FormatId::F32)
+      return emitFloatsWithMatrixUnit(matrix);
+    auto emitMany = [&] { emitMatrixRows(matrix, rows); };
     branch(b, atMost(rows, few.most), emitFew, emitMany);
     return code(block, matrix.itemsPerBlock(), std::max(few.scratchBytes(), matrix.scratchBytes()));
   }
 
   KernelCode emitFloats() {
-    setTileTuning(frame.function(), k.target);
     blocks.begin();
+    FloatRows many = chooseFloatRows();
+    emitFloatRows(many);
+    return code(many.block, itemsOf(many), floatScratch(many));
+  }
+
+private:
+  /// How many rows of floats are multiplied.
+  struct FloatRows {
+    bool inPlace;
+    int64_t rowBytes, block, panels; // of an item: panels of each matmul
+    SmallVector<int64_t> heights;    // of tiles
+  };
+
+  /// Floats of which the matrix unit takes many rows: an item is the same panels for all ways.
+  KernelCode emitFloatsWithMatrixUnit(MatrixContraction &matrix) {
+    FloatRows few = chooseFloatRows();
+    few.panels = std::min(matrix.panelsPerItem(), k.layout.panelCount());
+    few.block = std::max(few.block, k.target.matrix->minimumRows);
+    Value rows = k.resultRows();
+    auto emitMany = [&] { emitMatrixRows(matrix, rows); };
+    branch(
+        b, atMost(rows, k.target.matrix->minimumRows - 1), [&] { emitFloatRows(few); }, emitMany);
+    return code(matrix.largestBlock(), matrix.itemsPerBlock(),
+                std::max(floatScratch(few), matrix.scratchBytes()));
+  }
+
+  void emitMatrixRows(MatrixContraction &matrix, Value rows) {
+    k.target.matrix->begin(b, matrix.configuration());
+    blocks.forEach(
+        rows, matrix.rowsPerBlock(rows), matrix.itemsPerBlock(),
+        [&](Value first, Value count) { matrix.prepare(first, count); },
+        [&](Value first, Value count, Value from, Value to) {
+          matrix.multiply(first, count, from, to);
+        });
+    k.target.matrix->end(b);
+  }
+
+  void emitFloatRows(const FloatRows &many) {
+    setTileTuning(frame.function(), k.target);
     Value rows = k.resultRows();
     RowsWay few(dot, k.layout, fewFloatRows);
-    FloatRows many = chooseFloatRows();
-    int64_t panels = k.layout.panelCount(), items = llvm::divideCeil(panels, many.panels);
+    int64_t panels = k.layout.panelCount(), items = itemsOf(many);
     auto emitMany = [&] {
       blocks.forEach(
           rows, i64(b, many.block), items,
@@ -134,11 +164,15 @@ public:
           });
     };
     branch(b, atMost(rows, fewFloatRows), [&] { emitOneBlock(few, rows, many.panels); }, emitMany);
+  }
+  int64_t itemsOf(const FloatRows &many) const {
+    return llvm::divideCeil(k.layout.panelCount(), many.panels);
+  }
+  int64_t floatScratch(const FloatRows &many) const {
     int64_t manyBytes = many.inPlace ? 0 : dot.scratchBytes + many.block * many.rowBytes;
-    return code(many.block, items, std::max(few.scratchBytes(), manyBytes));
+    return std::max(RowsWay(dot, k.layout, fewFloatRows).scratchBytes(), manyBytes);
   }
 
-private:
   /// All rows are one block; an item is so many panels.
   void emitOneBlock(const RowsWay &way, Value rows, int64_t panels) {
     Value from = frame.mul(frame.begin(), i64(b, panels));
@@ -147,13 +181,6 @@ private:
     blocks.ifNotPrepared(first, [&] { prepareRows(way, first, rows); });
     emitRows(way, first, rows, from, to);
   }
-
-  /// How many rows of floats are multiplied.
-  struct FloatRows {
-    bool inPlace;
-    int64_t rowBytes, block, panels; // of an item: panels of each matmul
-    SmallVector<int64_t> heights;    // of tiles
-  };
 
   FloatRows chooseFloatRows() {
     FloatRows many;

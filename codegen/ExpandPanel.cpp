@@ -17,7 +17,7 @@ static constexpr int64_t lanes = PanelLayout::kPanelRows;
 static constexpr int64_t mantissaBits = 23;
 
 std::optional<std::string> ExpandPanel::refuse(const Format &format) {
-  if (format.id == FormatId::BF16)
+  if (format.id == FormatId::BF16 || format.id == FormatId::F32)
     return std::nullopt;
   if (format.kind == FormatKind::Integer)
     return std::nullopt;
@@ -52,8 +52,30 @@ Value ExpandPanel::packPairs(Value even, Value odd) {
   return arith::OrIOp::create(b, high, low);
 }
 
+/// Four lines of each part: depths 8 index .. 8 index + 7 of the group, in pairs.
+void ExpandPanel::splitUnit(Value panel, Value group, Value index, Value tile) {
+  VectorType f32Type = vectorOf(lanes, b.getF32Type()), intType = vectorOf(lanes, b.getI32Type());
+  Value weights = address(b, codesOf(panel, group), index, pieceBytes());
+  Value lines = address(b, tile, index, 4 * 64);
+  for (int64_t pair = 0; pair < 4; ++pair) {
+    SmallVector<Value> halves[2];
+    for (int64_t half = 0; half < 2; ++half)
+      halves[half] = emitSplitFloat(
+          b, load(b, f32Type, address(b, weights, (2 * pair + half) * lanes * 4), 64));
+    for (int64_t part = 0; part < kFloatParts; ++part) {
+      Value even = arith::BitcastOp::create(b, intType, halves[0][size_t(part)]);
+      Value odd = arith::BitcastOp::create(b, intType, halves[1][size_t(part)]);
+      Value low = arith::ShRUIOp::create(b, even, splatConstant(b, intType, 16));
+      store(b, arith::OrIOp::create(b, odd, low),
+            address(b, lines, part * MatrixUnit::kTileBytes + pair * 64), 64);
+    }
+  }
+}
+
 void ExpandPanel::emitUnit(Value panel, Value group, Value index, Value tile) {
   const Format &format = layout.getFormat();
+  if (format.id == FormatId::F32)
+    return splitUnit(panel, group, index, tile);
   VectorType intType = vectorOf(lanes, b.getI32Type()), f32Type = vectorOf(lanes, b.getF32Type());
   double steps = double(int64_t(1) << format.codeBits());
   struct {

@@ -9,6 +9,10 @@
 //         expand a piece of the next chunk's panels into the other buffer
 //       store the sums; after the last chunk the region's elementwise ops and stores
 //
+// Rows that are too deep to stay in the second-level cache, all of a block, are walked the other
+// way round: a chunk of their depth is prepared and meets several items, whose sums are kept,
+// before the next chunk is.
+//
 // A product keeps the unit busy for many cycles in which the vector units have nothing to do, so
 // the expansion costs little. It is spread over as many row pairs as a full block has; what a
 // smaller block leaves over follows at the end. Rows past the block's are zeros up to a multiple
@@ -34,41 +38,54 @@ std::optional<std::string> MatrixContraction::refuse(const ContractionShape &sha
                                                      const Target &target) {
   if (!target.matrix)
     return "the target has no matrix unit";
-  if (shape.matmuls.size() > 2)
-    return "more than two matmuls share the rows";
+  bool isSplit = shape.format->id == FormatId::F32;
+  if (shape.matmuls.size() > (isSplit ? 1 : 2))
+    return "too many matmuls share the rows";
   return ExpandPanel::refuse(*shape.format);
 }
 
-/// Depth groups of a chunk: as even as they can be, at most 64.
-static int64_t chooseChunkGroups(int64_t groups) {
-  constexpr int64_t most = 64;
+/// Depth groups of a chunk: as even as they can be, and few of which the buffers stay small.
+static int64_t chooseChunkGroups(int64_t groups, int64_t parts) {
+  int64_t most = parts == 1 ? 64 : 16;
+  if (parts > 1) // all alike where that is possible, for sweeps
+    for (int64_t chunk = std::min(groups, most); chunk >= most / 2; --chunk)
+      if (groups % chunk == 0)
+        return chunk;
   return llvm::divideCeil(groups, llvm::divideCeil(groups, most));
 }
 
 /// Rows whose tiles leave room in the second-level cache for the columns' two buffers. No more than
 /// suffice to hide the expansion: of fewer blocks than workers each would be prepared by several.
-static int64_t chooseBlockRows(int64_t groups, int64_t bufferBytes, int64_t l2Bytes) {
-  constexpr int64_t mostPairs = 8;
-  int64_t perPair = groups * 2 * tileBytes;
+static constexpr int64_t mostPairs = 8;
+static int64_t chooseBlockRows(int64_t tiles, int64_t bufferBytes, int64_t l2Bytes) {
+  int64_t perPair = tiles * 2 * tileBytes;
   int64_t pairs = (l2Bytes - l2Bytes / 8 - 2 * bufferBytes) / perPair;
   return std::clamp<int64_t>(pairs, 2, mostPairs) * pairRows;
 }
 
 MatrixContraction::MatrixContraction(ContractionKernel &kernel, Value scratch)
     : k(kernel), frame(kernel.frame), b(kernel.b), unit(*kernel.target.matrix), scratch(scratch),
-      expand(b, k.layout, k.target.lookUpBytes),
-      groups(k.layout.paddedDepth() / MatrixUnit::kDepth), chunkGroups(chooseChunkGroups(groups)),
-      chunks(llvm::divideCeil(groups, chunkGroups)),
-      bufferBytes(expand.isIdentity() ? 0 : chunkGroups * 2 * tileBytes),
-      blockRows(chooseBlockRows(groups, bufferBytes, k.target.l2Bytes)) {
+      expand(b, k.layout, k.target.lookUpBytes), parts(expand.parts()),
+      groups(k.layout.paddedDepth() / MatrixUnit::kDepth),
+      chunkGroups(chooseChunkGroups(groups, parts)), chunks(llvm::divideCeil(groups, chunkGroups)),
+      bufferBytes(expand.isIdentity() ? 0 : chunkGroups * parts * 2 * tileBytes),
+      blockRows(chooseBlockRows(groups * parts, bufferBytes, k.target.l2Bytes)), sweepItems(0) {
+  // Of split numbers, whose tiles and whose expansion are several times as large.
+  bool isEven = k.shape.depth % MatrixUnit::kDepth == 0 && groups % chunkGroups == 0;
+  constexpr int64_t fewPairs = 4, mostItems = 24;
+  if (parts > 1 && blockRows < fewPairs * pairRows && isEven && !k.shape.rows.norm) {
+    sweepItems = std::min(itemsPerBlock(), mostItems);
+    blockRows = mostPairs * pairRows;
+  }
   auto reserve = [&](int64_t size) {
     int64_t offset = bytes;
     bytes += size;
     return offset;
   };
   configOffset = reserve(MatrixUnit::kConfigBytes);
-  sumsOffset = reserve((chunks > 1 ? blockRows / pairRows : 1) * sumsBytes);
-  rowsOffset = reserve(blockRows / MatrixUnit::kRows * groups * tileBytes);
+  sumsOffset = reserve((chunks > 1 ? blockRows / pairRows : 1) * std::max<int64_t>(sweepItems, 1) *
+                       sumsBytes);
+  rowsOffset = reserve(blockRows / MatrixUnit::kRows * groupsAtOnce() * parts * tileBytes);
   columnsOffset = reserve(2 * bufferBytes);
 }
 
@@ -88,7 +105,9 @@ Value MatrixContraction::rowsPerBlock(Value rows) {
 // ---- Rows -----------------------------------------------------------------------------------
 
 void MatrixContraction::prepare(Value first, Value count) {
-  emitPrepareTiles(frame, k.shape.rows, unit, groups, first, count, at(rowsOffset));
+  if (sweepItems)
+    return;
+  emitPrepareTiles(frame, k.shape.rows, unit, groups, parts, first, count, at(rowsOffset));
 }
 
 // ---- Columns --------------------------------------------------------------------------------
@@ -122,16 +141,19 @@ MatrixContraction::Piece MatrixContraction::pieceOf(const Step &step, const Step
   };
   Value panel = panelOfStep(step);
   Value soon = expand.codesOf(panelOfStep(later), later.firstGroup);
-  Value tiles = address(b, step.buffer, frame.floorDiv(index, ExpandPanel::kUnits), tileBytes);
+  Value tiles =
+      address(b, step.buffer, frame.floorDiv(index, ExpandPanel::kUnits), parts * tileBytes);
   Value part = arith::AndIOp::create(b, index, i64(b, ExpandPanel::kUnits - 1));
-  return {panel, tiles, part, address(b, soon, part, 64)};
+  return {panel, tiles, part, address(b, soon, part, std::max<int64_t>(expand.pieceBytes(), 64))};
 }
 
 /// Expands a piece of one group, the i-th (i64) of the step's chunk.
 void MatrixContraction::expandPiece(const Step &step, const Piece &piece, Value i) {
-  LLVM::Prefetch::create(b, expand.codesOf(piece.soon, i), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+  Value soon = expand.codesOf(piece.soon, i);
+  for (int64_t line = 0; line < std::max<int64_t>(expand.pieceBytes(), 64); line += 64)
+    LLVM::Prefetch::create(b, address(b, soon, line), /*rw=*/0, /*hint=*/2, /*cache=*/1);
   expand.emitUnit(piece.panel, frame.add(step.firstGroup, i), piece.part,
-                  address(b, piece.tiles, i, 2 * tileBytes));
+                  address(b, piece.tiles, i, 2 * parts * tileBytes));
 }
 
 /// Expands the pieces [from, piecesPerGroup) of a step.
@@ -145,11 +167,14 @@ void MatrixContraction::expandFrom(Value from, const Step &step, const Step &lat
 // ---- Products -------------------------------------------------------------------------------
 
 /// Step number `index` (i64) of a range that begins with item `from`: chunks of an item follow each
-/// other.
-MatrixContraction::Step MatrixContraction::stepAt(Value index, Value from) {
+/// other, or it is the same `chunk` of all items.
+MatrixContraction::Step MatrixContraction::stepAt(Value index, Value from, Value chunk) {
   Step step;
-  step.item = frame.add(from, frame.floorDiv(index, chunks));
-  step.chunk = chunks == 1 ? i64(b, 0) : arith::RemUIOp::create(b, index, i64(b, chunks));
+  step.number = index;
+  step.item = frame.add(from, chunk ? index : frame.floorDiv(index, chunks));
+  step.chunk = chunk         ? chunk
+               : chunks == 1 ? i64(b, 0)
+                             : arith::RemUIOp::create(b, index, i64(b, chunks)).getResult();
   step.firstGroup = frame.mul(step.chunk, i64(b, chunkGroups));
   step.groups = frame.min(i64(b, chunkGroups), frame.sub(i64(b, groups), step.firstGroup));
   Value parity = arith::AndIOp::create(b, index, i64(b, 1));
@@ -158,25 +183,31 @@ MatrixContraction::Step MatrixContraction::stepAt(Value index, Value from) {
 }
 
 /// Where a row pair's sums are kept.
-Value MatrixContraction::sumsOf(Value rowPair) {
-  return chunks == 1 ? at(sumsOffset) : address(b, at(sumsOffset), rowPair, sumsBytes);
+Value MatrixContraction::sumsOf(Value rowPair, const Step &step) {
+  if (chunks == 1)
+    return at(sumsOffset);
+  Value sums = address(b, at(sumsOffset), rowPair, sumsBytes);
+  return sweepItems ? address(b, sums, step.number, blockRows / pairRows * sumsBytes) : sums;
 }
 
 static int64_t sumsTileOffset(int64_t i, int64_t j) { return i * 2 * tileBytes + j * 64; }
 
-void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
+/// `rowTiles`: of the pair, that hold rows.
+void MatrixContraction::multiplyRows(Value rowPair, const Step &step, int64_t rowTiles,
                                      llvm::function_ref<void(Value i)> meanwhile) {
-  Value rows[2], columns[2], sums = sumsOf(rowPair);
+  Value rows[2], columns[2], sums = sumsOf(rowPair, step);
   for (int64_t i = 0; i < 2; ++i) {
-    Value row = address(b, at(rowsOffset), rowPair, 2 * groups * tileBytes, i * groups * tileBytes);
-    rows[i] = address(b, row, step.firstGroup, tileBytes);
+    int64_t rowBytes = groupsAtOnce() * parts * tileBytes;
+    rows[i] = address(b, at(rowsOffset), rowPair, 2 * rowBytes, i * rowBytes);
+    if (!sweepItems)
+      rows[i] = address(b, rows[i], step.firstGroup, parts * tileBytes);
     columns[i] = expand.isIdentity()
                      ? address(b, weightsOf(step.item, i), step.firstGroup, tileBytes)
-                     : address(b, step.buffer, i * tileBytes);
+                     : address(b, step.buffer, i * parts * tileBytes);
   }
-  int64_t columnStep = expand.isIdentity() ? tileBytes : 2 * tileBytes;
+  int64_t columnStep = expand.isIdentity() ? tileBytes : 2 * parts * tileBytes;
   auto forSums = [&](llvm::function_ref<void(int64_t tile, int64_t offset)> body) {
-    for (int64_t i = 0; i < 2; ++i)
+    for (int64_t i = 0; i < rowTiles; ++i)
       for (int64_t j = 0; j < 2; ++j)
         body(2 * i + j, sumsTileOffset(i, j));
   };
@@ -191,12 +222,18 @@ void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
     branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, step.chunk, i64(b, 0)), zero,
            reload);
   loop(b, i64(b, 0), step.groups, 1, [&](Value group) {
-    for (int64_t j = 0; j < 2; ++j)
-      unit.load(b, firstColumnTile + j, address(b, columns[j], group, columnStep), 64);
-    for (int64_t i = 0; i < 2; ++i) {
-      unit.load(b, firstRowTile + i, address(b, rows[i], group, tileBytes), 64);
+    // Of the products of parts those that count; the smallest first.
+    for (int64_t column = parts; column-- > 0;) {
       for (int64_t j = 0; j < 2; ++j)
-        unit.multiply(b, 2 * i + j, firstRowTile + i, firstColumnTile + j);
+        unit.load(b, firstColumnTile + j,
+                  address(b, columns[j], group, columnStep, column * tileBytes), 64);
+      for (int64_t row = parts - column; row-- > 0;)
+        for (int64_t i = 0; i < rowTiles; ++i) {
+          unit.load(b, firstRowTile + i,
+                    address(b, rows[i], group, parts * tileBytes, row * tileBytes), 64);
+          for (int64_t j = 0; j < 2; ++j)
+            unit.multiply(b, 2 * i + j, firstRowTile + i, firstColumnTile + j);
+        }
     }
     meanwhile(group);
   });
@@ -205,9 +242,9 @@ void MatrixContraction::multiplyRows(Value rowPair, const Step &step,
 }
 
 /// From a row pair's sums to results: rows firstRow .. firstRow + left - 1, at most 32.
-void MatrixContraction::finish(Value rowPair, Value firstRow, Value left, Value item) {
-  Value count = frame.min(left, i64(b, pairRows));
-  Value row = k.toIndex(firstRow), base = sumsOf(rowPair);
+void MatrixContraction::finish(Value rowPair, const Step &step, Value firstRow, Value left) {
+  Value count = frame.min(left, i64(b, pairRows)), item = step.item;
+  Value row = k.toIndex(firstRow), base = sumsOf(rowPair, step);
   auto emitTiles = [&](ArrayRef<std::pair<graph::MatmulOp, int64_t>> sums, Value panel) {
     Value column = k.toIndex(frame.mul(panel, i64(b, MatrixUnit::kColumns)));
     forTiles(b, k.target, count, pairRows, [&](Value tileRow, RankedTensorType type) {
@@ -234,29 +271,50 @@ void MatrixContraction::finish(Value rowPair, Value firstRow, Value left, Value 
 }
 
 void MatrixContraction::multiply(Value first, Value count, Value from, Value to) {
+  if (!sweepItems)
+    return multiplySteps(first, count, from, frame.mul(frame.sub(to, from), i64(b, chunks)), {});
+  loop(b, from, to, sweepItems, [&](Value item) {
+    Value items = frame.min(frame.sub(to, item), i64(b, sweepItems));
+    loop(b, i64(b, 0), i64(b, chunks), 1, [&](Value chunk) {
+      emitPrepareTiles(frame, k.shape.rows, unit, chunkGroups, parts, first, count, at(rowsOffset),
+                       frame.mul(chunk, i64(b, chunkGroups)));
+      multiplySteps(first, count, item, items, chunk);
+    });
+  });
+}
+
+void MatrixContraction::multiplySteps(Value first, Value count, Value from, Value steps,
+                                      Value chunk) {
   bool expands = !expand.isIdentity();
   // A power of two, as piecesPerGroup is, so that a full block expands everything on the way.
   int64_t pairsOfBlock = int64_t(llvm::bit_floor(uint64_t(blockRows / pairRows)));
   int64_t atOnce = std::max<int64_t>(1, piecesPerGroup / pairsOfBlock);
   Value pairs = frame.ceilDiv(count, pairRows);
-  Value steps = frame.mul(frame.sub(to, from), i64(b, chunks));
   if (expands)
-    expandFrom(i64(b, 0), stepAt(i64(b, 0), from), stepAt(i64(b, 1), from));
+    expandFrom(i64(b, 0), stepAt(i64(b, 0), from, chunk), stepAt(i64(b, 1), from, chunk));
   loop(b, i64(b, 0), steps, 1, [&](Value index) {
-    Step step = stepAt(index, from), next = stepAt(frame.add(index, i64(b, 1)), from);
-    Step later = stepAt(frame.add(index, i64(b, 2)), from);
+    Step step = stepAt(index, from, chunk), next = stepAt(frame.add(index, i64(b, 1)), from, chunk);
+    Step later = stepAt(frame.add(index, i64(b, 2)), from, chunk);
     Value hasNext =
         arith::CmpIOp::create(b, arith::CmpIPredicate::slt, frame.add(index, i64(b, 1)), steps);
     Value expandingPairs =
         arith::SelectOp::create(b, hasNext, i64(b, piecesPerGroup / atOnce), i64(b, 0));
     loop(b, i64(b, 0), pairs, 1, [&](Value pair) {
-      auto plain = [&] { multiplyRows(pair, step, [](Value) {}); };
+      Value done = frame.mul(pair, i64(b, pairRows)), left = frame.sub(count, done);
+      auto forTilesOf = [&](llvm::function_ref<void(Value)> meanwhile) {
+        Value hasBoth =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, left, i64(b, MatrixUnit::kRows));
+        branch(
+            b, hasBoth, [&] { multiplyRows(pair, step, 2, meanwhile); },
+            [&] { multiplyRows(pair, step, 1, meanwhile); });
+      };
+      auto plain = [&] { forTilesOf([](Value) {}); };
       auto expanding = [&] {
         SmallVector<Piece> pieces;
         for (int64_t i = 0; i < atOnce; ++i)
           pieces.push_back(
               pieceOf(next, later, frame.add(frame.mul(pair, i64(b, atOnce)), i64(b, i))));
-        multiplyRows(pair, step, [&](Value i) {
+        forTilesOf([&](Value i) {
           for (const Piece &piece : pieces)
             expandPiece(next, piece, i);
         });
@@ -266,10 +324,7 @@ void MatrixContraction::multiply(Value first, Value count, Value from, Value to)
                expanding, plain);
       else
         plain();
-      Value done = frame.mul(pair, i64(b, pairRows));
-      auto finishPair = [&] {
-        finish(pair, frame.add(first, done), frame.sub(count, done), step.item);
-      };
+      auto finishPair = [&] { finish(pair, step, frame.add(first, done), left); };
       if (chunks == 1)
         finishPair();
       else

@@ -6,10 +6,12 @@
 // code = round-to-nearest-even(x / scale). Int15 rows have codes 128 times as fine, in two bytes.
 #include "codegen/PrepareRows.h"
 #include "codegen/EmitSupport.h"
+#include "codegen/SplitFloat.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace kiln;
@@ -48,9 +50,8 @@ std::optional<RowSource> RowSource::match(Value value, exec::KernelOp kernel, st
   }
   source.parameter = argument.getArgNumber();
   source.stride = kernel.getRowStrides()[source.parameter];
-  if (source.stride == 0 ||
-      source.stride % lanes) { // 0: a weight, whose rows have no room between them
-    reason = "the left operand's rows are not padded to 16 elements";
+  if (source.stride == 0) {
+    reason = "the left operand is a weight, or its rows have no fixed length";
     return std::nullopt;
   }
   return source;
@@ -72,7 +73,7 @@ public:
 
   /// Columns column .. column+15 (an i64 value), zero past `valid`.
   Value chunk(Value column, int64_t valid) {
-    Value x = raw(column, lanes);
+    Value x = raw(column, std::min(valid, lanes));
     if (source.norm) {
       if (mean)
         x = arith::SubFOp::create(b, x, mean);
@@ -85,7 +86,17 @@ public:
 
 private:
   Value raw(Value column, int64_t valid) {
-    Value x = load(b, f32x16, address(b, row, column, 4), 4);
+    Value at = address(b, row, column, 4);
+    bool isPadded = source.stride >= int64_t(llvm::alignTo(source.columns, lanes));
+    if (valid < lanes && !isPadded) { // another row follows, or nothing
+      SmallVector<bool> seen;
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        seen.push_back(lane < valid);
+      Value mask = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(vectorOf(lanes, b.getI1Type()), seen));
+      return LLVM::MaskedLoadOp::create(b, f32x16, at, mask, splatConstant(b, f32x16, 0), 4);
+    }
+    Value x = load(b, f32x16, at, 4);
     return valid < lanes ? keepLanes(b, x, valid) : x;
   }
 
@@ -264,14 +275,15 @@ void kiln::emitPrepareRow(KernelFrame &frame, const RowSource &source, const Pre
 }
 
 void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,
-                            int64_t groups, Value first, Value count, Value destination) {
+                            int64_t groups, int64_t parts, Value first, Value count,
+                            Value destination, Value firstGroup) {
   ImplicitLocOpBuilder &b = frame.builder();
   VectorType f32x16 = vectorOf(lanes, b.getF32Type());
   auto lineOf = [&](Value i, Value group) {
     Value tile = address(b, destination, frame.floorDiv(i, MatrixUnit::kRows),
-                         groups * MatrixUnit::kTileBytes);
+                         groups * parts * MatrixUnit::kTileBytes);
     Value line = arith::AndIOp::create(b, i, i64(b, MatrixUnit::kRows - 1));
-    return address(b, address(b, tile, line, 64), group, MatrixUnit::kTileBytes);
+    return address(b, address(b, tile, line, 64), group, parts * MatrixUnit::kTileBytes);
   };
   loop(b, i64(b, 0), count, 1, [&](Value i) {
     RowEmitter row(frame, source, sourceRow(frame, source, first, i));
@@ -279,13 +291,22 @@ void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const M
       Value halves[2];
       for (int64_t half = 0; half < 2; ++half) {
         int64_t left = valid - half * lanes;
+        Value number = firstGroup ? frame.add(firstGroup, group) : group;
         Value column =
-            frame.add(frame.mul(group, i64(b, MatrixUnit::kDepth)), i64(b, half * lanes));
+            frame.add(frame.mul(number, i64(b, MatrixUnit::kDepth)), i64(b, half * lanes));
         halves[half] = left > 0 ? row.chunk(column, left) : splatConstant(b, f32x16, 0);
       }
-      store(b, unit.packRow(b, halves[0], halves[1]), lineOf(i, group), 64);
+      SmallVector<Value> low{halves[0]}, high{halves[1]};
+      if (parts > 1) {
+        low = emitSplitFloat(b, halves[0]);
+        high = emitSplitFloat(b, halves[1]);
+      }
+      Value line = lineOf(i, group);
+      for (int64_t part = 0; part < parts; ++part)
+        store(b, unit.packRow(b, low[size_t(part)], high[size_t(part)]),
+              address(b, line, part * MatrixUnit::kTileBytes), 64);
     };
-    int64_t whole = source.columns / MatrixUnit::kDepth;
+    int64_t whole = std::min(source.columns / MatrixUnit::kDepth, groups);
     loop(b, i64(b, 0), i64(b, whole), 1,
          [&](Value group) { emitGroup(group, MatrixUnit::kDepth); });
     for (int64_t group = whole; group < groups; ++group)
@@ -294,7 +315,9 @@ void kiln::emitPrepareTiles(KernelFrame &frame, const RowSource &source, const M
   Value end = frame.mul(frame.ceilDiv(count, 2 * MatrixUnit::kRows), i64(b, 2 * MatrixUnit::kRows));
   Value zero = splatConstant(b, vectorOf(MatrixUnit::kDepth, b.getBF16Type()), 0);
   loop(b, count, end, 1, [&](Value i) {
-    loop(b, i64(b, 0), i64(b, groups), 1,
-         [&](Value group) { store(b, zero, lineOf(i, group), 64); });
+    loop(b, i64(b, 0), i64(b, groups), 1, [&](Value group) {
+      for (int64_t part = 0; part < parts; ++part)
+        store(b, zero, address(b, lineOf(i, group), part * MatrixUnit::kTileBytes), 64);
+    });
   });
 }

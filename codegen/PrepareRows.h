@@ -35,10 +35,12 @@ void emitPrepareRow(KernelFrame &frame, const RowSource &source, const PreparedR
                     int64_t zero, mlir::Value row, mlir::Value destination);
 
 /// Prepares them as left operands of a matrix unit instead: tiles [row tile][group][16][32] of
-/// bf16, `groups` of 32 columns each. Rows past `count` up to a multiple of 32 become zeros.
+/// bf16, `groups` of 32 columns each. Rows past `count` up to a multiple of 32 become zeros. With
+/// `parts` other than 1 each group is as many tiles behind each other (codegen/SplitFloat.h). With
+/// `firstGroup` (i64) they are the groups from there on, all of them whole.
 void emitPrepareTiles(KernelFrame &frame, const RowSource &source, const MatrixUnit &unit,
-                      int64_t groups, mlir::Value first, mlir::Value count,
-                      mlir::Value destination);
+                      int64_t groups, int64_t parts, mlir::Value first, mlir::Value count,
+                      mlir::Value destination, mlir::Value firstGroup = {});
 
 } // namespace kiln
 

@@ -36,10 +36,9 @@ bool Grouping::joinsProduct(unsigned op) const {
     int from = producer(operand);
     if (own != type || from < 0 || groups[groupOf[from]].kind != GroupKind::Contraction)
       continue;
-    // Constant rows, and rows that are no whole vectors, are left to the reference, which takes
-    // products alone.
+    // Constant rows are left to the reference, which takes products alone.
     RankedTensorType rows = cast<RankedTensorType>(groups[groupOf[from]].input.getType());
-    if (getStored(rows) || rows.isDynamicDim(1) || rows.getDimSize(1) % 16 != 0)
+    if (getStored(rows) || rows.isDynamicDim(1))
       return false;
     follows = true;
   }

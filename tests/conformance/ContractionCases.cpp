@@ -52,6 +52,30 @@ ConformanceCase plain(const Format &format, const Shape &shape) {
           oneMatmul};
 }
 
+/// Rows without room between them, as callers give them.
+ConformanceCase dense(const Format &format, const Shape &shape) {
+  PackedMatrix w(format.id, shape.outputs, shape.depth, 1);
+  std::string rows = rowsType(shape.outputs), vector = vectorType(shape.outputs);
+  return {"matmul of dense rows, bias",
+          block({{"x", rowsType(shape.depth)}, {"w", w.type()}, {"c", vector}},
+                matmul("m", "x", "w", shape, w.type()) + "%y = graph.add %m, %c : " + rows + ", " +
+                    vector + "\n" + yield("y", shape.outputs)),
+          {shape.depth, 0, 0, shape.outputs},
+          {"n"},
+          [=](int64_t rows) {
+            std::vector<float> values = randomFloats(size_t(rows * shape.depth), 2);
+            Buffer<uint8_t> x(values.size() * 4);
+            std::memcpy(x.data(), values.data(), values.size() * 4);
+            Call call;
+            call.buffers = {std::move(x), w.bytes, randomVector(shape.outputs, 3),
+                            emptyRows(rows, shape.outputs)};
+            call.dims = {rows};
+            call.results = {{3, shape.outputs, shape.outputs}};
+            return call;
+          },
+          oneMatmul};
+}
+
 ConformanceCase biasAndResidual(const Format &format, const Shape &shape,
                                 const std::string &activation = "gelu_tanh") {
   PackedMatrix w(format.id, shape.outputs, shape.depth, 3);
@@ -216,6 +240,7 @@ std::vector<ConformanceCase> kiln::test::contractionCases() {
     add(gated(format, odd), odd);
     if (isOneOf(format, {FormatId::F32, FormatId::Q4SymG32})) {
       add(biasAndResidual(format, even, "gelu"), even);
+      add(dense(format, Shape{50, 100}), Shape{50, 100});
       add(experts(format, even, false), even);
       add(experts(format, Shape{80, 172}, true), Shape{80, 172});
       cases.back().fineToo = format.kind == FormatKind::Integer;
