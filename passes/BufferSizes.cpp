@@ -1,12 +1,12 @@
-// The planner places buffers whose sizes are linear in variables that lie in a box. A size of an
-// array is a product of dims, some of them quotients; here it becomes a sum of products, and each
-// product of more than one factor a variable of its own, bounded by interval arithmetic. So nothing
-// is known of how products hang together, and what the planner proves holds whatever they are.
-// Parts that are no multiple of an alignment are rounded up together: 4 * n bytes are 64 * (n
-// ceildiv 16), not 64 * n.
+// The planner places buffers whose sizes are linear in variables. A size of an array is a product
+// of dims, some of them quotients; here it becomes a sum of products, and each product of more than
+// one factor a variable of its own, as is a number of lines of 64 bytes: parts that are no multiple
+// of an alignment are rounded up together, so 4 * n bytes are 64 * (n ceildiv 16), not 64 * n. How
+// variables hang together the planner learns from polynomials of the dims that they lie between;
+// m * n and a dim that is m * n are the same polynomial, and one variable.
 //
-// A dim that follows from free dims stands for its value; one that depends on a computed dim is a
-// variable, for the runtime plans with the largest that it can be.
+// A dim that follows from computed dims is like a dim of its own, for the runtime plans with the
+// largest that it can be.
 #include "passes/BufferSizes.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -19,7 +19,7 @@ using namespace kiln;
 static constexpr int64_t kAlignment = 64;
 static constexpr int64_t kLargest = int64_t(1) << 62;
 static constexpr size_t kMaxTerms = 32;
-static constexpr size_t kMaxLength = 200; // operations; the artifact allows 256
+static constexpr size_t kMaxPoints = 64;
 
 namespace {
 /// Factors in a fixed order, whatever the order in which they were met.
@@ -40,10 +40,9 @@ struct LessFactors {
     return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), less);
   }
 };
-} // namespace
 
 /// A sum of products with their coefficients.
-struct SizeVariables::Sum {
+struct Sum {
   std::map<Factors, int64_t, LessFactors> terms;
 
   bool add(const Factors &factors, int64_t coefficient) {
@@ -55,28 +54,34 @@ struct SizeVariables::Sum {
     return terms.size() <= kMaxTerms;
   }
 };
+} // namespace
 
 SizeVariables::SizeVariables(exec::FuncOp func) : context(func.getContext()) {
   SmallVector<bool> fixed;
   for (auto [i, dim] : llvm::enumerate(func.getDims().getAsRange<exec::DimBoundsAttr>())) {
-    AffineExpr symbol = getAffineSymbolExpr(i, context), value;
     bool isFixed = !dim.getComputed();
-    if (AffineMapAttr map = dim.getValue()) {
-      for (AffineExpr result : map.getValue().getResults())
+    AffineMap value = dim.getValue() ? dim.getValue().getValue() : AffineMap();
+    if (value)
+      for (AffineExpr result : value.getResults())
         result.walk([&](AffineExpr part) {
           if (auto used = dyn_cast<AffineSymbolExpr>(part))
             isFixed &= used.getPosition() < fixed.size() && fixed[used.getPosition()];
         });
-      if (map.getValue().getNumResults() == 1) // the larger of several is a variable of its own
-        value = map.getValue().getResult(0);
-    }
     fixed.push_back(isFixed);
-    derived.push_back(isFixed ? value : AffineExpr());
-    numbers[symbol] = i;
-    variables.push_back(symbol);
-    ranges.push_back({dim.getMin(), dim.getMax()});
+    dims.push_back({{dim.getMin(), dim.getMax()}, value, isFixed, dim.getComputed()});
+    AffineExpr symbol = getAffineSymbolExpr(i, context);
+    Bounds bounds = getBounds(symbol);
+    exact.try_emplace(bounds.low, i);
+    expressions.push_back(symbol);
+    described.push_back({dims.back().range, bounds.low, bounds.high, 1});
   }
-  dimCount = variables.size();
+}
+
+SizeDomain SizeVariables::getDomain() const {
+  std::vector<DimRange> box;
+  for (const Dim &dim : dims)
+    box.push_back(dim.range);
+  return SizeDomain(described, box);
 }
 
 // ---- Ranges -----------------------------------------------------------------------------------
@@ -91,9 +96,9 @@ std::pair<int64_t, int64_t> SizeVariables::getRange(AffineExpr expr) const {
     return {value, value};
   }
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
-    if (symbol.getPosition() >= dimCount)
+    if (symbol.getPosition() >= dims.size())
       return {0, kLargest};
-    const DimRange &range = ranges[symbol.getPosition()];
+    const DimRange &range = dims[symbol.getPosition()].range;
     return {range.min, range.max};
   }
   auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
@@ -127,13 +132,13 @@ std::pair<int64_t, int64_t> SizeVariables::getRange(AffineExpr expr) const {
   return {low, high};
 }
 
-int64_t SizeVariables::evaluate(AffineExpr expr, ArrayRef<int64_t> dims) const {
+int64_t SizeVariables::evaluate(AffineExpr expr, ArrayRef<int64_t> values) const {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return saturate(constant.getValue());
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
-    return symbol.getPosition() < dims.size() ? dims[symbol.getPosition()] : 0;
+    return symbol.getPosition() < values.size() ? values[symbol.getPosition()] : 0;
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  int64_t left = evaluate(binary.getLHS(), dims), right = evaluate(binary.getRHS(), dims);
+  int64_t left = evaluate(binary.getLHS(), values), right = evaluate(binary.getRHS(), values);
   switch (expr.getKind()) {
   case AffineExprKind::Add:
     return saturate(__int128(left) + right);
@@ -148,36 +153,132 @@ int64_t SizeVariables::evaluate(AffineExpr expr, ArrayRef<int64_t> dims) const {
   }
 }
 
+/// Polynomials that the value lies between; unknown ones where nothing is known.
+SizeVariables::Bounds SizeVariables::getBounds(AffineExpr expr) const {
+  auto exactly = [](SizePolynomial value) { return Bounds{value, value}; };
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return exactly(SizePolynomial::constant(saturate(constant.getValue())));
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+    unsigned position = symbol.getPosition();
+    if (position >= dims.size())
+      return exactly(SizePolynomial::unknown());
+    const Dim &dim = dims[position];
+    if (dim.isFixed && dim.value && dim.value.getNumResults() == 1)
+      if (Bounds value = getBounds(dim.value.getResult(0)); value.isExact())
+        return value;
+    return exactly(SizePolynomial::dim(position));
+  }
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return exactly(SizePolynomial::unknown());
+  Bounds left = getBounds(binary.getLHS()), right = getBounds(binary.getRHS());
+  auto divisor = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    left.low.add(right.low);
+    left.high.add(right.high);
+    return left;
+  case AffineExprKind::Mul:
+    if (divisor && divisor.getValue() < 0)
+      std::swap(left.low, left.high);
+    else if (!divisor && (!left.isExact() || !right.isExact()) &&
+             (!isNonNegative(left.low) || !isNonNegative(right.low)))
+      return exactly(SizePolynomial::unknown());
+    left.low.multiply(right.low);
+    left.high.multiply(right.high);
+    return left;
+  case AffineExprKind::FloorDiv:
+  case AffineExprKind::CeilDiv: {
+    if (!divisor || divisor.getValue() <= 0)
+      return exactly(SizePolynomial::unknown());
+    SizePolynomial rest = SizePolynomial::constant(divisor.getValue() - 1);
+    if (expr.getKind() == AffineExprKind::CeilDiv)
+      left.high.add(rest);
+    else
+      left.low.add(rest, -1);
+    left.low.divide(divisor.getValue());
+    left.high.divide(divisor.getValue());
+    // Products need what is never negative.
+    if (!isNonNegative(left.low))
+      if (int64_t least = getRange(expr).first; least >= 0)
+        left.low = SizePolynomial::constant(least);
+    return left;
+  }
+  default:
+    return exactly(SizePolynomial::unknown());
+  }
+}
+
+bool SizeVariables::isNonNegative(const SizePolynomial &polynomial) const {
+  SmallVector<DimRange> box;
+  for (const Dim &dim : dims)
+    box.push_back(dim.range);
+  return polynomial.isNonNegative(box);
+}
+
+// ---- Points -----------------------------------------------------------------------------------
+
+/// Values of all variables where a free dim is at the given step of so many that lead, by equal
+/// factors, from the least to the greatest.
+SmallVector<int64_t> SizeVariables::getPoint(llvm::function_ref<double(size_t)> stepOf) const {
+  SmallVector<int64_t> values;
+  for (auto [i, dim] : llvm::enumerate(dims)) {
+    int64_t value = dim.range.max;
+    if (dim.value) {
+      value = dim.range.min;
+      for (AffineExpr result : dim.value.getResults())
+        value = std::max(value, evaluate(result, values));
+    } else if (!dim.isComputed) {
+      double step = stepOf(i), least = double(std::max<int64_t>(dim.range.min, 1));
+      if (step <= 0)
+        value = dim.range.min;
+      else if (step < 1)
+        value = int64_t(least * std::pow(double(dim.range.max) / least, step));
+    }
+    values.push_back(std::clamp(value, dim.range.min, dim.range.max));
+  }
+  for (size_t i = dims.size(); i < expressions.size(); ++i) {
+    DimRange range = described[i].range;
+    values.push_back(std::clamp(evaluate(expressions[i], ArrayRef(values).take_front(dims.size())),
+                                range.min, range.max));
+  }
+  return values;
+}
+
 std::vector<SmallVector<int64_t>> SizeVariables::getPoints() const {
-  // 0: small, 1: between, 2: large.
-  auto valueAt = [&](size_t dim, int level) {
-    const DimRange &range = ranges[dim];
-    if (level != 1)
-      return level ? range.max : range.min;
-    int64_t between =
-        int64_t(std::sqrt(double(std::max<int64_t>(range.min, 1)) * double(range.max)));
-    return std::clamp(between, range.min, range.max);
-  };
+  SmallVector<size_t> free; // dims that callers choose
+  for (auto [i, dim] : llvm::enumerate(dims))
+    if (!dim.value && !dim.isComputed && dim.range.min != dim.range.max)
+      free.push_back(i);
   std::vector<SmallVector<int64_t>> points;
-  auto add = [&](int others, size_t alone, int level) {
-    SmallVector<int64_t> dims, values;
-    for (size_t i = 0; i < dimCount; ++i)
-      dims.push_back(derived[i]
-                         ? std::clamp(evaluate(derived[i], dims), ranges[i].min, ranges[i].max)
-                         : valueAt(i, i == alone ? level : others));
-    for (auto [i, variable] : llvm::enumerate(variables))
-      values.push_back(i < dimCount
-                           ? dims[i]
-                           : std::clamp(evaluate(variable, dims), ranges[i].min, ranges[i].max));
-    points.push_back(std::move(values));
+  auto add = [&](llvm::function_ref<double(size_t)> stepOf) {
+    SmallVector<int64_t> point = getPoint(stepOf);
+    if (points.size() < kMaxPoints && !llvm::is_contained(points, point))
+      points.push_back(std::move(point));
   };
-  add(0, dimCount, 0);
-  add(2, dimCount, 0);
-  add(1, dimCount, 0);
-  for (size_t i = 0; i < dimCount; ++i)
-    if (!derived[i] && ranges[i].min != ranges[i].max)
-      for (int level : {1, 2})
-        add(0, i, level);
+  add([](size_t) { return 0.0; });
+  add([](size_t) { return 1.0; });
+  // A grid, as fine as the number of points allows.
+  size_t steps = free.empty() ? 1 : 16, count;
+  auto getCount = [&] { return std::pow(double(steps), double(free.size())); };
+  while (steps > 1 && getCount() > kMaxPoints)
+    --steps;
+  count = size_t(getCount());
+  for (size_t number = 0; steps > 2 && number < count; ++number)
+    add([&](size_t dim) {
+      size_t rest = number;
+      for (size_t other : free) {
+        if (other == dim)
+          return double(rest % steps) / double(steps - 1);
+        rest /= steps;
+      }
+      return 0.0;
+    });
+  // Each dim alone, and all dims but one.
+  for (double others : {0.0, 1.0, 0.5})
+    for (size_t alone : free)
+      for (double step : {1.0, 0.5, 0.0})
+        add([&](size_t dim) { return dim == alone ? step : others; });
   return points;
 }
 
@@ -186,24 +287,16 @@ int64_t SizeVariables::getLargest(AffineExpr expr) const { return getRange(expr)
 // ---- Sizes ------------------------------------------------------------------------------------
 
 /// Adds an expression to a sum; fails where that has too many terms or overflows.
-bool SizeVariables::expand(AffineExpr expr, bool replaceDerived, Sum &sum) const {
+static bool expand(AffineExpr expr, Sum &sum) {
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return sum.add({}, constant.getValue());
-  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
-    unsigned position = symbol.getPosition();
-    if (replaceDerived && position < dimCount && derived[position])
-      return expand(derived[position], true, sum);
-    return sum.add({expr}, 1);
-  }
-  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
   if (binary && expr.getKind() == AffineExprKind::Add)
-    return expand(binary.getLHS(), replaceDerived, sum) &&
-           expand(binary.getRHS(), replaceDerived, sum);
+    return expand(binary.getLHS(), sum) && expand(binary.getRHS(), sum);
   if (!binary || expr.getKind() != AffineExprKind::Mul)
     return sum.add({expr}, 1);
   Sum left, right;
-  if (!expand(binary.getLHS(), replaceDerived, left) ||
-      !expand(binary.getRHS(), replaceDerived, right))
+  if (!expand(binary.getLHS(), left) || !expand(binary.getRHS(), right))
     return false;
   for (const auto &[leftFactors, a] : left.terms)
     for (const auto &[rightFactors, b] : right.terms) {
@@ -218,13 +311,46 @@ bool SizeVariables::expand(AffineExpr expr, bool replaceDerived, Sum &sum) const
   return true;
 }
 
+static unsigned countOperations(AffineExpr expr) {
+  unsigned count = 0;
+  expr.walk([&](AffineExpr part) { count += part.getKind() == AffineExprKind::Mod ? 6 : 1; });
+  return count;
+}
+
+/// The variable of that value, by the shortest expression met.
 size_t SizeVariables::getVariable(AffineExpr expr) {
-  auto [entry, isNew] = numbers.insert({expr, variables.size()});
+  Bounds bounds = getBounds(expr);
+  size_t next = expressions.size(), variable;
+  bool isNew;
+  if (bounds.isExact() && bounds.low.isKnown()) {
+    auto [entry, inserted] = exact.try_emplace(bounds.low, next);
+    std::tie(variable, isNew) = std::pair(entry->second, inserted);
+  } else {
+    auto [entry, inserted] = others.try_emplace(expr, next);
+    std::tie(variable, isNew) = std::pair(entry->second, inserted);
+  }
+  unsigned length = countOperations(expr);
   if (isNew) {
     auto [low, high] = getRange(expr);
-    variables.push_back(expr);
-    ranges.push_back({std::max<int64_t>(low, 0), std::max<int64_t>(high, 0)});
+    expressions.push_back(expr);
+    described.push_back(
+        {{std::max<int64_t>(low, 0), std::max<int64_t>(high, 0)}, bounds.low, bounds.high, length});
+  } else if (length < described[variable].length) {
+    expressions[variable] = expr;
+    described[variable].length = length;
   }
+  return variable;
+}
+
+/// The variable that counts the lines of 64 bytes that so many bytes take.
+size_t SizeVariables::getLines(AffineExpr bytes) {
+  AffineExpr expr = bytes.ceilDiv(kAlignment);
+  Bounds bounds = getBounds(bytes);
+  if (!bounds.isExact() || !bounds.low.isKnown())
+    return getVariable(expr);
+  auto [entry, isNew] = lines.try_emplace(bounds.low, expressions.size());
+  if (isNew)
+    entry->second = getVariable(expr);
   return entry->second;
 }
 
@@ -234,12 +360,14 @@ static void setTerm(LinearBytes &linear, size_t variable, int64_t coefficient) {
   linear[variable + 1] += coefficient;
 }
 
-bool SizeVariables::split(AffineExpr bytes, bool replaceDerived, LinearBytes &linear) {
+LinearBytes SizeVariables::getLinear(AffineExpr bytes) {
+  LinearBytes linear = {0};
   Sum sum;
-  if (!expand(bytes, replaceDerived, sum) ||
-      llvm::any_of(sum.terms, [](const auto &term) { return term.second < 0; }))
-    return false;
-  linear = {0};
+  if (!expand(bytes, sum) ||
+      llvm::any_of(sum.terms, [](const auto &term) { return term.second < 0; })) {
+    setTerm(linear, getLines(bytes), kAlignment);
+    return linear;
+  }
   AffineExpr rest;
   for (const auto &[factors, coefficient] : sum.terms) {
     if (factors.empty()) {
@@ -259,55 +387,24 @@ bool SizeVariables::split(AffineExpr bytes, bool replaceDerived, LinearBytes &li
     linear[0] -= linear[0] % kAlignment;
   }
   if (rest)
-    setTerm(linear, getVariable(rest.ceilDiv(kAlignment)), kAlignment);
-  return true;
-}
-
-LinearBytes SizeVariables::getLinear(AffineExpr bytes) {
-  LinearBytes linear;
-  if (!split(bytes, /*replaceDerived=*/true, linear) &&
-      !split(bytes, /*replaceDerived=*/false, linear)) {
-    linear = {0};
-    setTerm(linear, getVariable(bytes.ceilDiv(kAlignment)), kAlignment);
-  }
+    setTerm(linear, getLines(rest), kAlignment);
   return linear;
 }
 
 // ---- Back to expressions ----------------------------------------------------------------------
 
-static size_t countOperations(AffineExpr expr) {
-  size_t count = 0;
-  expr.walk([&](AffineExpr part) { count += part.getKind() == AffineExprKind::Mod ? 6 : 1; });
-  return count;
-}
-
 size_t SizeVariables::getLength() const {
-  size_t length = 1;
-  for (AffineExpr variable : variables)
-    length += countOperations(variable) + 3; // times a coefficient, plus
-  return length;
+  return getDomain().getLength(LinearBytes(expressions.size() + 1, 1));
 }
 
-AffineMapAttr SizeVariables::getMap(ArrayRef<LinearBytes> functions) const {
+AffineMapAttr SizeVariables::getMap(const LargestBytes &functions) const {
   SmallVector<AffineExpr> results;
-  size_t length = 0;
-  auto add = [&](const LinearBytes &function) {
+  for (const LinearBytes &function : functions) {
     AffineExpr expr = getAffineConstantExpr(function.front(), context);
     for (size_t i = 1; i < function.size(); ++i)
       if (function[i] != 0)
-        expr = expr + variables[i - 1] * function[i];
+        expr = expr + expressions[i - 1] * function[i];
     results.push_back(expr);
-    length += countOperations(expr) + 1;
-  };
-  for (const LinearBytes &function : functions)
-    add(function);
-  if (length > kMaxLength && functions.size() > 1) {
-    LinearBytes largest(variables.size() + 1, 0);
-    for (const LinearBytes &function : functions)
-      for (auto [i, term] : llvm::enumerate(function))
-        largest[i] = std::max(largest[i], term);
-    results.clear();
-    add(largest);
   }
-  return AffineMapAttr::get(AffineMap::get(0, dimCount, results, context));
+  return AffineMapAttr::get(AffineMap::get(0, dims.size(), results, context));
 }

@@ -3,8 +3,9 @@
 #define KILN_PASSES_BUFFERSIZES_H
 
 #include "ir/Exec/ExecDialect.h"
-#include "passes/PlanArena.h"
+#include "passes/SizeDomain.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 
 namespace kiln {
 
@@ -17,34 +18,46 @@ public:
   /// A size, of at least as many bytes as the expression says. Fewer terms than variables stand for
   /// zeros.
   LinearBytes getLinear(mlir::AffineExpr bytes);
-  /// The expression of the dims for each of several functions; the least that is as large as all of
-  /// them together where those are too long for an artifact.
-  mlir::AffineMapAttr getMap(llvm::ArrayRef<LinearBytes> functions) const;
+  /// The expressions of the dims for functions.
+  mlir::AffineMapAttr getMap(const LargestBytes &functions) const;
   /// The largest value that an expression can have, at most 2^62.
   int64_t getLargest(mlir::AffineExpr expr) const;
 
-  llvm::ArrayRef<DimRange> getRanges() const { return ranges; }
-  size_t getDimCount() const { return dimCount; }
-  /// Values of all variables where the dims are small, large, between, and each so alone: products
-  /// have the values that their factors give them.
+  size_t getDimCount() const { return dims.size(); }
+  size_t getVariableCount() const { return expressions.size(); }
+  SizeDomain getDomain() const;
+  /// Values of all variables on a grid of the dims that callers choose, coarse where there are
+  /// many; the first is that of the least dims, the second that of the greatest.
   std::vector<llvm::SmallVector<int64_t>> getPoints() const;
   /// Operations that an artifact needs for one function of all variables.
   size_t getLength() const;
 
 private:
-  struct Sum;
-  bool expand(mlir::AffineExpr expr, bool replaceDerived, Sum &sum) const;
-  bool split(mlir::AffineExpr bytes, bool replaceDerived, LinearBytes &linear);
-  int64_t evaluate(mlir::AffineExpr expr, llvm::ArrayRef<int64_t> dims) const;
+  struct Dim {
+    DimRange range;
+    mlir::AffineMap value; // null: a dim that is given or computed
+    bool isFixed;          // depends on no computed dim
+    bool isComputed;
+  };
+  struct Bounds {
+    SizePolynomial low, high;
+    bool isExact() const { return low == high; }
+  };
+  Bounds getBounds(mlir::AffineExpr expr) const;
+  bool isNonNegative(const SizePolynomial &polynomial) const;
+  int64_t evaluate(mlir::AffineExpr expr, llvm::ArrayRef<int64_t> values) const;
   std::pair<int64_t, int64_t> getRange(mlir::AffineExpr expr) const;
+  llvm::SmallVector<int64_t> getPoint(llvm::function_ref<double(size_t)> stepOf) const;
   size_t getVariable(mlir::AffineExpr expr);
+  size_t getLines(mlir::AffineExpr bytes);
 
   mlir::MLIRContext *context;
-  size_t dimCount;
-  llvm::SmallVector<mlir::AffineExpr> derived; // of each dim: what it stands for, or null
-  llvm::SmallVector<mlir::AffineExpr> variables;
-  llvm::SmallVector<DimRange> ranges;
-  llvm::DenseMap<mlir::AffineExpr, size_t> numbers;
+  std::vector<Dim> dims;
+  std::vector<mlir::AffineExpr> expressions; // of each variable
+  std::vector<SizeVariable> described;       // parallel to the expressions
+  std::map<SizePolynomial, size_t> exact;    // variables that are polynomials
+  std::map<SizePolynomial, size_t> lines;    // of so many bytes
+  llvm::DenseMap<mlir::AffineExpr, size_t> others;
 };
 
 } // namespace kiln

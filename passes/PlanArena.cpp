@@ -1,126 +1,104 @@
-// Places buffers whose sizes are linear functions of the dims. The base is greedy best fit: take
-// the buffers in some order and put each into the tightest gap between those already placed that it
+// Places buffers whose sizes are functions of the dims. The base is greedy best fit: take the
+// buffers in some order and put each into the tightest gap between those already placed that it
 // shares a moment with. Offsets and sizes are functions, so "fits" means "for all dims within
-// bounds", which for a linear function over a box is decided by its value in one corner.
+// bounds". Where it depends on the dims which of several buffers reaches higher, what lies above
+// them begins at the largest of their ends, which is a function too; so one plan serves dims that
+// would have had plans of their own.
 //
 // What greedy reaches depends on the order, and largest-first can miss the bound by a fifth on a
 // plain decoder layer. A model repeats few kinds of buffers many times, so the planner searches
-// over orders of kinds (equal size and lifetime), not of buffers, and keeps the best plan; it stops
-// at the lower bound.
+// over orders of kinds (equal size and lifetime), and keeps the best plan; it stops at the lower
+// bound. Plans are compared at a few points of the dims. At each of them sizes are plain numbers,
+// for which a good plan is found faster: its buffers from the lowest offset to the highest are an
+// order that leads to the same arena there, and may serve the other points as well.
 #include "passes/PlanArena.h"
+#include "passes/SizeTable.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <set>
 
 using namespace kiln;
 using llvm::ArrayRef;
 using llvm::SmallVector;
+using Id = SizeTable::Id;
+using Largest = SizeTable::Largest;
 
 static constexpr int64_t kAlignment = 64;
 static constexpr int64_t kLargest = int64_t(1) << 62;
-/// Orders of kinds that are tried at most, and work (buffers squared, summed) that is spent at
-/// most.
+/// Orders of kinds that are tried at most, and work (buffers squared, times points) that is spent
+/// at most.
 static constexpr int kMaxOrders = 5040;
-static constexpr int64_t kMaxWork = 100'000'000;
-
-int64_t kiln::evaluate(const LinearBytes &function, ArrayRef<int64_t> dims) {
-  int64_t value = function.front();
-  for (size_t i = 0; i < dims.size(); ++i)
-    value += function[i + 1] * dims[i];
-  return value;
-}
-
-int64_t kiln::evaluateMax(ArrayRef<LinearBytes> functions, ArrayRef<int64_t> dims) {
-  int64_t value = 0;
-  for (const LinearBytes &function : functions)
-    value = std::max(value, evaluate(function, dims));
-  return value;
-}
-
-bool kiln::isAtMost(const LinearBytes &left, const LinearBytes &right, ArrayRef<DimRange> dims) {
-  int64_t smallest = right[0] - left[0];
-  for (size_t i = 0; i < dims.size(); ++i) {
-    int64_t slope = right[i + 1] - left[i + 1];
-    smallest += slope * (slope < 0 ? dims[i].max : dims[i].min);
-  }
-  return smallest >= 0;
-}
-
-static LinearBytes sum(const LinearBytes &left, const LinearBytes &right) {
-  LinearBytes result(left);
-  for (size_t i = 0; i < result.size(); ++i)
-    result[i] += right[i];
-  return result;
-}
-
-static LinearBytes atLeastBoth(const LinearBytes &left, const LinearBytes &right) {
-  LinearBytes result(left);
-  for (size_t i = 0; i < result.size(); ++i)
-    result[i] = std::max(result[i], right[i]);
-  return result;
-}
-
-/// Drops functions that are nowhere above another one.
-static std::vector<LinearBytes> keepLargest(std::vector<LinearBytes> functions,
-                                            ArrayRef<DimRange> dims) {
-  std::sort(functions.begin(), functions.end());
-  functions.erase(std::unique(functions.begin(), functions.end()), functions.end());
-  std::vector<LinearBytes> kept;
-  for (const LinearBytes &function : functions) {
-    if (llvm::any_of(kept, [&](const LinearBytes &k) { return isAtMost(function, k, dims); }))
-      continue;
-    llvm::erase_if(kept, [&](const LinearBytes &k) { return isAtMost(k, function, dims); });
-    kept.push_back(function);
-  }
-  return kept;
-}
+static constexpr int64_t kMaxWork = 400'000'000;
+static constexpr size_t kMaxFunctions = 20'000; // before the table is made anew
 
 namespace {
 
+/// How much larger than the lower bound an arena is: where that is most, and in the mean.
+struct Excess {
+  double worst = 1, sum = 0;
+  bool operator<(const Excess &other) const {
+    return std::tie(worst, sum) < std::tie(other.worst, other.sum);
+  }
+};
+
 class Planner {
 public:
-  Planner(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims,
-          ArrayRef<SmallVector<int64_t>> points);
+  Planner(ArrayRef<ArenaBuffer> buffers, const SizeDomain &domain,
+          ArrayRef<SmallVector<int64_t>> points, size_t maxLength);
   llvm::Error check() const;
-  ArenaPlan run();
+  /// `effort`: the work that may be spent.
+  ArenaPlan run(int64_t effort);
 
 private:
+  using Kinds = SmallVector<SmallVector<size_t>>;
   void findConflicts();
   void findLowerBounds();
   void place(size_t buffer);
-  bool fits(size_t buffer, const LinearBytes &offset) const;
-  int64_t arenaAt(ArrayRef<int64_t> point) const;
-  double tryOrder(ArrayRef<size_t> order);
-  SmallVector<SmallVector<size_t>> getKinds() const;
-  int64_t getGrowth(const LinearBytes &bytes) const;
+  void lift(size_t buffer, Largest &offset);
+  void tryOrder(ArrayRef<size_t> order);
+  void tryKinds(ArrayRef<size_t> order);
+  void tryPlanOf(size_t point, int64_t effort);
+  void findKinds();
+  SmallVector<size_t> orderBySize(ArrayRef<int64_t> point) const;
+  SmallVector<size_t> vary(SmallVector<size_t> order);
 
-  ArrayRef<DimRange> dims;
+  const SizeDomain &domain;
+  ArrayRef<SmallVector<int64_t>> points; // where plans are compared
+  size_t maxLength;
+  SizeTable table;
   std::vector<ArenaBuffer> buffers;
   std::vector<SmallVector<size_t>> conflicts; // of each buffer: those it is live with
-  std::vector<LinearBytes> lowerBounds;
-  SmallVector<SmallVector<int64_t>> points; // where plans are compared
-  SmallVector<int64_t> bounds;              // the lower bound at each point
-  SmallVector<int64_t> largest;             // the dims' upper bounds
+  Kinds kinds;
+  LargestBytes lowerBounds;
+  SmallVector<int64_t> bounds; // the lower bound at each point
 
-  std::vector<LinearBytes> offsets, ends; // of the plan being made
+  std::vector<Id> sizes;
+  std::vector<Largest> offsets, ends; // of the plan being made
   std::vector<bool> placed;
+  SmallVector<int64_t> arena; // of what is placed, at each point
+
+  ArenaPlan best;
+  Excess found, least, leastOfKinds; // of the last plan, the best, the best that goes by kinds
+  SmallVector<size_t> bestKinds, bestOrder;
+  int64_t tries = 0;   // that are left
+  uint64_t random = 1; // a fixed sequence: equal inputs give equal plans
 };
 
 } // namespace
 
-Planner::Planner(ArrayRef<ArenaBuffer> given, ArrayRef<DimRange> dims,
-                 ArrayRef<SmallVector<int64_t>> points)
-    : dims(dims), buffers(given.begin(), given.end()), points(points.begin(), points.end()) {
+Planner::Planner(ArrayRef<ArenaBuffer> given, const SizeDomain &domain,
+                 ArrayRef<SmallVector<int64_t>> points, size_t maxLength)
+    : domain(domain), points(points), maxLength(maxLength), table(domain, points),
+      buffers(given.begin(), given.end()) {
   for (ArenaBuffer &buffer : buffers) {
-    buffer.bytes.resize(dims.size() + 1);
+    buffer.bytes.resize(domain.getVariableCount() + 1);
     for (int64_t &term : buffer.bytes)
       if (term >= 0 && term < kLargest)
         term = llvm::alignTo(term, kAlignment);
   }
-  for (const DimRange &dim : dims)
-    largest.push_back(dim.max);
 }
 
 llvm::Error Planner::check() const {
@@ -130,7 +108,8 @@ llvm::Error Planner::check() const {
       if (buffer.bytes[i] < 0 || buffer.bytes[i] >= kLargest)
         return llvm::createStringError("a buffer's size has a coefficient of %lld bytes",
                                        (long long)buffer.bytes[i]);
-      total += (unsigned __int128)buffer.bytes[i] * std::max<int64_t>(i ? largest[i - 1] : 1, 1);
+      int64_t most = i ? std::max<int64_t>(domain.getVariable(i - 1).range.max, 1) : 1;
+      total += (unsigned __int128)buffer.bytes[i] * most;
     }
     if (total > (unsigned __int128)kLargest)
       return llvm::createStringError(
@@ -158,203 +137,245 @@ void Planner::findConflicts() {
 
 void Planner::findLowerBounds() {
   std::map<int64_t, LinearBytes> change; // at a moment: sizes that begin, less those that ended
-  LinearBytes zero(dims.size() + 1, 0);
+  LinearBytes zero(domain.getVariableCount() + 1, 0);
   for (const ArenaBuffer &buffer : buffers) {
     LinearBytes &begin = change.try_emplace(buffer.first, zero).first->second;
-    begin = sum(begin, buffer.bytes);
     LinearBytes &end = change.try_emplace(buffer.last + 1, zero).first->second;
-    for (size_t i = 0; i < end.size(); ++i)
-      end[i] -= buffer.bytes[i];
-  }
-  std::vector<LinearBytes> sums{zero};
-  for (const auto &[moment, difference] : change)
-    sums.push_back(sum(sums.back(), difference));
-  lowerBounds = keepLargest(std::move(sums), dims);
-
-  // Compare plans in the corners that differ most: every dim small, every dim large, and each dim
-  // large alone.
-  if (points.empty()) {
-    SmallVector<int64_t> small;
-    for (const DimRange &dim : dims)
-      small.push_back(dim.min);
-    points = {small, largest};
-    for (size_t i = 0; i < dims.size(); ++i) {
-      points.push_back(small);
-      points.back()[i] = largest[i];
+    for (auto [size, more, less] : llvm::zip(buffer.bytes, begin, end)) {
+      more += size;
+      less -= size;
     }
   }
-  for (ArrayRef<int64_t> point : points)
-    bounds.push_back(evaluateMax(lowerBounds, point));
+  Largest largest;
+  table.raise(largest, table.add(zero));
+  LinearBytes sum = zero;
+  for (const auto &[moment, difference] : change) {
+    for (auto [term, more] : llvm::zip(sum, difference))
+      term += more;
+    table.raise(largest, table.add(sum));
+  }
+  for (size_t point = 0; point < points.size(); ++point)
+    bounds.push_back(std::max<int64_t>(table.at(largest, point), 1));
+  table.thin(largest, maxLength);
+  lowerBounds = table.getAll(largest);
 }
 
-bool Planner::fits(size_t buffer, const LinearBytes &offset) const {
-  LinearBytes end = sum(offset, buffers[buffer].bytes);
-  return llvm::all_of(conflicts[buffer], [&](size_t other) {
-    return !placed[other] || isAtMost(ends[other], offset, dims) ||
-           isAtMost(end, offsets[other], dims);
-  });
+/// Raises the offset until the buffer touches none of those placed that it conflicts with.
+void Planner::lift(size_t buffer, Largest &offset) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    Largest end = table.sum(offset, sizes[buffer]);
+    for (size_t other : conflicts[buffer]) {
+      if (!placed[other] || table.isAtMost(ends[other], offset) ||
+          table.isAtMost(end, offsets[other]))
+        continue;
+      table.raise(offset, ends[other]);
+      table.shorten(offset, maxLength);
+      end = table.sum(offset, sizes[buffer]);
+      changed = true;
+    }
+  }
 }
 
-/// Puts the buffer at the end of a conflicting one (or at 0) where it fits with the least gap
-/// above, without raising the arena where that is possible; else above all it conflicts with.
+/// Puts the buffer at 0, at the end of one that it conflicts with or just below one, or where it
+/// then fits above these: where the arena grows least, and then where the gap above is least.
 void Planner::place(size_t buffer) {
-  LinearBytes zero(dims.size() + 1, 0), above = zero;
-  SmallVector<LinearBytes> candidates{zero};
-  for (size_t other : conflicts[buffer])
-    if (placed[other]) {
-      above = atLeastBoth(above, ends[other]);
-      candidates.push_back(ends[other]);
-      // Just below a neighbour, where its offset leaves room in every coefficient.
-      LinearBytes below = offsets[other];
-      for (size_t i = 0; i < below.size(); ++i)
-        below[i] -= buffers[buffer].bytes[i];
-      if (llvm::all_of(below, [](int64_t term) { return term >= 0; }))
-        candidates.push_back(below);
-    }
-  candidates.push_back(above);
+  SmallVector<Largest> candidates{{table.add(LinearBytes(domain.getVariableCount() + 1, 0))}};
+  for (size_t other : conflicts[buffer]) {
+    if (!placed[other])
+      continue;
+    candidates.push_back(ends[other]);
+    // Just below, where the offset leaves room in every coefficient.
+    LinearBytes below = table.get(offsets[other].front());
+    for (auto [term, size] : llvm::zip(below, buffers[buffer].bytes))
+      term -= size;
+    if (offsets[other].size() == 1 && llvm::all_of(below, [](int64_t term) { return term >= 0; }))
+      candidates.push_back({table.add(below)});
+  }
+  for (Largest &candidate : candidates)
+    lift(buffer, candidate);
   std::sort(candidates.begin(), candidates.end());
   candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
 
-  // Both measured at the upper bounds: the arena after placing, then the free bytes up to the next
-  // neighbour above.
-  std::pair<int64_t, int64_t> best;
-  const LinearBytes *chosen = nullptr;
-  for (const LinearBytes &candidate : candidates) {
-    if (!fits(buffer, candidate))
-      continue;
-    int64_t end = evaluate(sum(candidate, buffers[buffer].bytes), largest), gap = kLargest;
-    for (size_t other : conflicts[buffer])
-      if (placed[other])
-        if (int64_t start = evaluate(offsets[other], largest); start >= end)
-          gap = std::min(gap, start - end);
-    std::pair<int64_t, int64_t> score{std::max(end, bounds[1]), gap == kLargest ? end : gap};
+  std::pair<double, double> best;
+  const Largest *chosen = nullptr;
+  for (const Largest &candidate : candidates) {
+    Largest end = table.sum(candidate, sizes[buffer]);
+    std::pair<double, double> score{0, 0};
+    for (size_t point = 0; point < points.size(); ++point) {
+      int64_t top = table.at(end, point), gap = kLargest;
+      for (size_t other : conflicts[buffer])
+        if (placed[other])
+          if (int64_t start = table.at(offsets[other], point); start >= top)
+            gap = std::min(gap, start - top);
+      score.first += double(std::max({top, bounds[point], arena[point]})) / double(bounds[point]);
+      score.second += double(gap == kLargest ? top : gap) / double(bounds[point]);
+    }
     if (!chosen || score < best) {
       best = score;
       chosen = &candidate;
     }
   }
-  offsets[buffer] = *chosen; // `above` always fits
-  ends[buffer] = sum(*chosen, buffers[buffer].bytes);
+  offsets[buffer] = *chosen;
+  ends[buffer] = table.sum(*chosen, sizes[buffer]);
   placed[buffer] = true;
+  for (size_t point = 0; point < points.size(); ++point)
+    arena[point] = std::max(arena[point], table.at(ends[buffer], point));
 }
 
-int64_t Planner::arenaAt(ArrayRef<int64_t> point) const { return evaluateMax(ends, point); }
-
-/// Plans in the given order; the result is the largest ratio of arena to lower bound.
-double Planner::tryOrder(ArrayRef<size_t> order) {
+/// Plans with the buffers in that order, and keeps the plan if it is the best.
+void Planner::tryOrder(ArrayRef<size_t> order) {
+  --tries;
+  if (table.size() > kMaxFunctions)
+    table.clear();
+  sizes.clear();
+  for (const ArenaBuffer &buffer : buffers)
+    sizes.push_back(table.add(buffer.bytes));
   placed.assign(buffers.size(), false);
+  arena.assign(points.size(), 0);
   for (size_t buffer : order)
     place(buffer);
-  double worst = 1;
-  for (auto [point, bound] : llvm::zip(points, bounds))
-    if (int64_t arena = arenaAt(point); arena > bound)
-      worst = std::max(worst, double(arena) / double(std::max<int64_t>(bound, 1)));
-  return worst;
+  Excess excess;
+  for (auto [bytes, bound] : llvm::zip(arena, bounds)) {
+    double ratio = std::max(double(bytes) / double(bound), 1.0);
+    excess.worst = std::max(excess.worst, ratio);
+    excess.sum += ratio;
+  }
+  found = excess;
+  if (!best.offsets.empty() && !(excess < least))
+    return;
+  least = excess;
+  bestOrder.assign(order.begin(), order.end());
+  best.offsets.clear();
+  Largest all{table.add(LinearBytes(domain.getVariableCount() + 1, 0))};
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    best.offsets.push_back(table.getAll(offsets[i]));
+    table.raise(all, ends[i]);
+  }
+  table.shorten(all, maxLength);
+  best.arenaBytes = table.getAll(all);
 }
 
-/// Buffers of equal size and length of life, largest kinds first; within a kind in order of time.
-SmallVector<SmallVector<size_t>> Planner::getKinds() const {
+void Planner::tryKinds(ArrayRef<size_t> kindOrder) {
+  SmallVector<size_t> order;
+  for (size_t kind : kindOrder)
+    llvm::append_range(order, kinds[kind]);
+  tryOrder(order);
+  if (!bestKinds.empty() && !(found < leastOfKinds))
+    return;
+  leastOfKinds = found;
+  bestKinds.assign(kindOrder.begin(), kindOrder.end());
+}
+
+/// Tries the buffers in the order of their offsets in a plan for one point.
+void Planner::tryPlanOf(size_t point, int64_t effort) {
+  std::vector<ArenaBuffer> fixed = buffers;
+  for (ArenaBuffer &buffer : fixed)
+    buffer.bytes = {evaluate(buffer.bytes, points[point])};
+  SizeDomain none;
+  SmallVector<int64_t> here;
+  ArenaPlan plan = Planner(fixed, none, here, maxLength).run(effort);
+  SmallVector<size_t> order(buffers.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(order, [&](size_t a, size_t b) {
+    return evaluate(plan.offsets[a], {}) < evaluate(plan.offsets[b], {});
+  });
+  tryOrder(order);
+}
+
+/// Buffers of equal size and length of life; within a kind in order of time.
+void Planner::findKinds() {
   std::map<std::pair<LinearBytes, int64_t>, SmallVector<size_t>> byKind;
   for (auto [i, buffer] : llvm::enumerate(buffers))
     byKind[{buffer.bytes, buffer.last - buffer.first}].push_back(i);
-  SmallVector<SmallVector<size_t>> kinds;
   for (auto &[key, members] : byKind) {
     llvm::stable_sort(members,
                       [&](size_t a, size_t b) { return buffers[a].first < buffers[b].first; });
     kinds.push_back(members);
   }
-  llvm::stable_sort(kinds, [&](const auto &a, const auto &b) {
-    const ArenaBuffer &left = buffers[a.front()], &right = buffers[b.front()];
-    return std::pair(evaluate(left.bytes, largest), left.last - left.first) >
-           std::pair(evaluate(right.bytes, largest), right.last - right.first);
-  });
-  return kinds;
 }
 
-/// How fast a size grows with the dims: the greatest range of what it depends on.
-int64_t Planner::getGrowth(const LinearBytes &bytes) const {
-  int64_t growth = 0;
-  for (size_t i = 0; i < dims.size(); ++i)
-    if (bytes[i + 1] > 0)
-      growth = std::max(growth, dims[i].max - dims[i].min);
-  return growth;
+/// Largest kinds first, as large as they are at a point.
+SmallVector<size_t> Planner::orderBySize(ArrayRef<int64_t> point) const {
+  SmallVector<size_t> order(kinds.size());
+  std::iota(order.begin(), order.end(), 0);
+  auto key = [&](size_t kind) {
+    const ArenaBuffer &buffer = buffers[kinds[kind].front()];
+    return std::pair(evaluate(buffer.bytes, point), buffer.last - buffer.first);
+  };
+  llvm::stable_sort(order, [&](size_t a, size_t b) { return key(a) > key(b); });
+  return order;
 }
 
-ArenaPlan Planner::run() {
+/// Moves a few to other places.
+SmallVector<size_t> Planner::vary(SmallVector<size_t> order) {
+  auto next = [&](size_t limit) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    return size_t(random >> 33) % limit;
+  };
+  for (size_t i = 0, count = 1 + next(3); i < count; ++i) {
+    size_t from = next(order.size()), to = next(order.size()), moved = order[from];
+    order.erase(order.begin() + from);
+    order.insert(order.begin() + to, moved);
+  }
+  return order;
+}
+
+ArenaPlan Planner::run(int64_t effort) {
   findConflicts();
   findLowerBounds();
+  findKinds();
   offsets.resize(buffers.size());
   ends.resize(buffers.size());
-
-  SmallVector<SmallVector<size_t>> kinds = getKinds();
-  ArenaPlan best;
-  double bestRatio = 0;
-  auto attempt = [&](ArrayRef<size_t> order) {
-    double ratio = tryOrder(order);
-    if (best.offsets.empty() || ratio < bestRatio) {
-      bestRatio = ratio;
-      best.offsets = offsets;
-      best.arenaBytes = ends;
-    }
-    return bestRatio <= 1;
-  };
-
-  // What grows alike is comparable, and lies well largest first. Sizes of different growth are not:
-  // there it pays to have what grows slowly below, for then several kinds of fast growth may begin
-  // at the same place.
-  SmallVector<size_t> bySize(kinds.size()), byGrowth;
-  std::iota(bySize.begin(), bySize.end(), 0);
-  byGrowth = bySize;
-  llvm::stable_sort(byGrowth, [&](size_t a, size_t b) {
-    return getGrowth(buffers[kinds[a].front()].bytes) < getGrowth(buffers[kinds[b].front()].bytes);
-  });
-  SmallVector<size_t> base = bySize, permutation = bySize;
-  bool triesGrowth = byGrowth != bySize && kinds.size() > 7;
   int64_t pairs = 1;
   for (const auto &list : conflicts)
     pairs += 1 + int64_t(list.size()) * int64_t(list.size());
-  int64_t tries = std::clamp<int64_t>(kMaxWork / pairs, 1, kMaxOrders);
-  uint64_t random = 1; // a fixed sequence: equal inputs give equal plans
-  do {
-    SmallVector<size_t> order;
-    for (size_t kind : permutation)
-      llvm::append_range(order, kinds[kind]);
-    double before = bestRatio;
-    if (attempt(order))
-      break;
-    if (triesGrowth) { // the second try; the better of the two is varied
-      if (permutation == bySize) {
-        permutation = byGrowth;
-        continue;
-      }
-      triesGrowth = false;
-      if (bestRatio < before)
-        base = byGrowth;
-    }
-    // Few kinds: all orders. Many: random exchanges of the order by size.
-    if (kinds.size() <= 7) {
-      if (!std::next_permutation(permutation.begin(), permutation.end()))
-        break;
-      continue;
-    }
-    permutation = base;
-    for (size_t i = 0; i < kinds.size(); ++i) {
-      random = random * 6364136223846793005u + 1442695040888963407u;
-      size_t distance = (random >> 33) % 4;
-      std::swap(permutation[i], permutation[std::min(i + distance, kinds.size() - 1)]);
-    }
-  } while (--tries > 0);
+  tries = std::clamp<int64_t>(effort / (pairs * int64_t(points.size())), 1, kMaxOrders);
 
-  best.arenaBytes.push_back(LinearBytes(dims.size() + 1, 0));
-  best.arenaBytes = keepLargest(std::move(best.arenaBytes), dims);
+  auto isDone = [&](int64_t left) { return least.worst <= 1 || tries <= left; };
+  std::set<SmallVector<size_t>> known;
+  for (size_t i = 0; i < points.size() && (i == 0 || !isDone(0)); ++i)
+    if (SmallVector<size_t> order = orderBySize(points[i]); known.insert(order).second)
+      tryKinds(order);
+  if (domain.getVariableCount() > 0)
+    for (size_t i = 0; i < points.size() && !isDone(0); ++i)
+      tryPlanOf(i, effort / 8 / int64_t(points.size()));
+  // Few kinds: all orders. Many: exchanges in the best one so far. Then the same with buffers.
+  SmallVector<size_t> permutation(kinds.size());
+  std::iota(permutation.begin(), permutation.end(), 0);
+  for (int64_t left = tries / 2; !isDone(left);) {
+    tryKinds(kinds.size() > 7 ? vary(bestKinds) : permutation);
+    if (kinds.size() <= 7 && !std::next_permutation(permutation.begin(), permutation.end()))
+      break;
+  }
+  while (!isDone(0) && !buffers.empty())
+    tryOrder(vary(bestOrder));
   best.lowerBounds = lowerBounds;
   return best;
 }
 
-llvm::Expected<ArenaPlan> kiln::planArena(ArrayRef<ArenaBuffer> buffers, ArrayRef<DimRange> dims,
-                                          ArrayRef<SmallVector<int64_t>> points) {
-  Planner planner(buffers, dims, points);
+/// Every dim small, every dim large, and each dim large alone.
+static std::vector<SmallVector<int64_t>> getCorners(const SizeDomain &domain) {
+  SmallVector<int64_t> small, large;
+  for (size_t i = 0; i < domain.getVariableCount(); ++i) {
+    small.push_back(domain.getVariable(i).range.min);
+    large.push_back(domain.getVariable(i).range.max);
+  }
+  std::vector<SmallVector<int64_t>> points{small, large};
+  for (size_t i = 0; i < small.size(); ++i) {
+    points.push_back(small);
+    points.back()[i] = large[i];
+  }
+  return points;
+}
+
+llvm::Expected<ArenaPlan> kiln::planArena(ArrayRef<ArenaBuffer> buffers, const SizeDomain &domain,
+                                          ArrayRef<SmallVector<int64_t>> points, size_t maxLength) {
+  std::vector<SmallVector<int64_t>> corners;
+  if (points.empty())
+    corners = getCorners(domain);
+  Planner planner(buffers, domain, points.empty() ? ArrayRef(corners) : points, maxLength);
   if (llvm::Error error = planner.check())
     return error;
-  return planner.run();
+  return planner.run(kMaxWork);
 }

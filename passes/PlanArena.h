@@ -2,23 +2,10 @@
 #ifndef KILN_PASSES_PLANARENA_H
 #define KILN_PASSES_PLANARENA_H
 
-#include "llvm/ADT/ArrayRef.h"
-#include "llvm/ADT/SmallVector.h"
+#include "passes/SizeDomain.h"
 #include "llvm/Support/Error.h"
-#include <cstdint>
-#include <string>
-#include <vector>
 
 namespace kiln {
-
-/// A linear function of the dims with non-negative coefficients, in bytes:
-/// terms[0] + terms[1] * dim 0 + terms[2] * dim 1 + …
-using LinearBytes = llvm::SmallVector<int64_t, 6>;
-
-/// Inclusive bounds of a dim, 0 <= min <= max.
-struct DimRange {
-  int64_t min, max;
-};
 
 struct ArenaBuffer {
   LinearBytes bytes;
@@ -26,25 +13,19 @@ struct ArenaBuffer {
 };
 
 struct ArenaPlan {
-  std::vector<LinearBytes> offsets;     // parallel to the buffers
-  std::vector<LinearBytes> arenaBytes;  // the maximum of these is the arena's size; at least one
-  std::vector<LinearBytes> lowerBounds; // the maximum of these is the largest sum of live buffers
+  std::vector<LargestBytes> offsets; // parallel to the buffers
+  LargestBytes arenaBytes;           // the arena's size
+  LargestBytes lowerBounds;          // the largest sum of live buffers
 };
 
-/// The value at a point of the dims.
-int64_t evaluate(const LinearBytes &function, llvm::ArrayRef<int64_t> dims);
-/// The largest value of several functions at a point.
-int64_t evaluateMax(llvm::ArrayRef<LinearBytes> functions, llvm::ArrayRef<int64_t> dims);
-/// True where left <= right for all dims within their bounds.
-bool isAtMost(const LinearBytes &left, const LinearBytes &right, llvm::ArrayRef<DimRange> dims);
-
 /// Places the buffers so that two that are live at the same moment do not overlap for any dims
-/// within their bounds. Every coefficient of every offset is a multiple of 64. Deterministic. Fails
-/// where the sizes overflow 2^62 bytes at the upper bounds. `points` are values of the dims at
-/// which plans are compared, the second one that of all upper bounds; none: corners of the bounds.
-llvm::Expected<ArenaPlan> planArena(llvm::ArrayRef<ArenaBuffer> buffers,
-                                    llvm::ArrayRef<DimRange> dims,
-                                    llvm::ArrayRef<llvm::SmallVector<int64_t>> points = {});
+/// within their bounds. Every coefficient of every offset is a multiple of 64; an offset's
+/// functions together take at most `maxLength` operations, unless one does not fit into that.
+/// Deterministic. Fails where the sizes overflow 2^62 bytes at the upper bounds. `points` are
+/// values of the variables at which plans are compared; none: corners of the bounds.
+llvm::Expected<ArenaPlan> planArena(llvm::ArrayRef<ArenaBuffer> buffers, const SizeDomain &domain,
+                                    llvm::ArrayRef<llvm::SmallVector<int64_t>> points = {},
+                                    size_t maxLength = 200);
 
 } // namespace kiln
 

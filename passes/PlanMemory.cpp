@@ -120,16 +120,14 @@ struct PlanMemory : kiln::impl::PlanMemoryBase<PlanMemory> {
       auto [first, last] = liveness.getRange(buffer);
       buffers.push_back({variables.getLinear(buffer.getBytes().getResult(0)), first, last});
     }
-    bool isLong = variables.getRanges().size() > variables.getDimCount() + kMaxVariables ||
+    bool isLong = variables.getVariableCount() > variables.getDimCount() + kMaxVariables ||
                   variables.getLength() > kMaxLength;
-    if (isLong && variables.getRanges().size() != variables.getDimCount())
+    if (isLong && variables.getVariableCount() != variables.getDimCount())
       for (auto [buffer, op] : llvm::zip(buffers, ops))
         buffer.bytes = {variables.getLargest(op.getBytes().getResult(0))};
 
-    std::vector<SmallVector<int64_t>> points;
-    if (variables.getRanges().size() != variables.getDimCount())
-      points = variables.getPoints();
-    llvm::Expected<ArenaPlan> plan = planArena(buffers, variables.getRanges(), points);
+    llvm::Expected<ArenaPlan> plan =
+        planArena(buffers, variables.getDomain(), variables.getPoints(), kMaxLength);
     if (!plan) {
       func.emitOpError() << llvm::toString(plan.takeError());
       return signalPassFailure();

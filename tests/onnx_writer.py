@@ -53,12 +53,12 @@ def external(name, dtype, dims, location, offset=0):
 
 def tensor_type(dtype, dims):
     shape = b"" if dims is None else field(2, b"".join(
-        field(1, field(2, dim) if isinstance(dim, str) else field(1, dim)) for dim in dims))
+        field(1, b"" if dim is None else field(2, dim) if isinstance(dim, str) else field(1, dim)) for dim in dims))
     return field(1, field(1, dtype) + shape)
 
 
 def value(name, dtype, dims=None):
-    """An input or output; dims are numbers or names, None for unknown."""
+    """An input or output; dims are numbers, names or None without a name; None instead of them for unknown."""
     return field(1, name) + field(2, tensor_type(dtype, dims))
 
 

@@ -78,7 +78,7 @@ private:
   struct Place {
     schema::Space space;
     unsigned index = 0;
-    AffineExpr offset; // null: 0 or unused
+    AffineMap offset; // null: 0 or unused
     AffineExpr sizeBytes;
   };
 
@@ -201,8 +201,7 @@ llvm::Error FunctionDescriber::describeBuffer(Operation &op, schema::FunctionT &
   } else if (auto buffer = dyn_cast<exec::BufferOp>(op)) {
     if (!buffer.getOffset())
       return fail("{0}: a buffer has no offset; memory is not planned", func.getSymName());
-    place = {schema::Space_arena, 0, buffer.getOffset()->getResult(0),
-             buffer.getBytes().getResult(0)};
+    place = {schema::Space_arena, 0, *buffer.getOffset(), buffer.getBytes().getResult(0)};
   } else if (auto view = dyn_cast<exec::ViewOp>(op)) {
     auto found = places.find(view.getBuffer());
     if (found == places.end())
@@ -226,7 +225,7 @@ FunctionDescriber::describeBinding(StringRef step, Value value, const int64_t *l
     int64_t layers = cast<graph::CacheType>(value.getType()).getLayers();
     if (*layer < 0 || *layer >= layers)
       return fail("{0}: layer {1} of a cache of {2}", step, *layer, layers);
-    place.offset = place.sizeBytes * *layer;
+    place.offset = AffineMap::get(0, dimNames.size(), place.sizeBytes * *layer);
   }
   auto binding = std::make_unique<schema::BindingT>();
   binding->space = place.space;
@@ -236,7 +235,7 @@ FunctionDescriber::describeBinding(StringRef step, Value value, const int64_t *l
     return size.takeError();
   binding->size_bytes = std::move(*size);
   if (place.offset) {
-    auto offset = expr(place.offset);
+    auto offset = exprFromAffine(place.offset);
     if (!offset)
       return offset.takeError();
     binding->offset = std::move(*offset);

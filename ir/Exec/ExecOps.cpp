@@ -19,11 +19,15 @@ LogicalResult FuncOp::verify() {
   for (auto dim : getDims().getAsRange<DimBoundsAttr>())
     if (dim.getMin() < 0 || dim.getMax() < dim.getMin())
       return emitOpError() << "dim " << dim.getName() << ": bounds are not 0 <= min <= max";
-  for (auto buffer : getBody().getOps<BufferOp>())
-    for (AffineMap map : {buffer.getBytes(), buffer.getOffset().value_or(buffer.getBytes())})
-      if (map.getNumDims() != 0 || map.getNumSymbols() != count || map.getNumResults() != 1)
-        return buffer.emitOpError() << "expected one expression of " << count << " dims, found "
-                                    << AffineMapAttr::get(map);
+  for (auto buffer : getBody().getOps<BufferOp>()) {
+    AffineMap bytes = buffer.getBytes(), offset = buffer.getOffset().value_or(bytes);
+    if (bytes.getNumDims() != 0 || bytes.getNumSymbols() != count || bytes.getNumResults() != 1)
+      return buffer.emitOpError() << "expected one expression of " << count << " dims, found "
+                                  << AffineMapAttr::get(bytes);
+    if (offset.getNumDims() != 0 || offset.getNumSymbols() != count || offset.getNumResults() == 0)
+      return buffer.emitOpError() << "expected an offset of " << count << " dims, found "
+                                  << AffineMapAttr::get(offset);
+  }
   return success();
 }
 

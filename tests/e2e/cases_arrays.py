@@ -109,11 +109,20 @@ def compile_bounds(tools):
         expect_equal(json.loads(out)["dims"], {}, "dims of a model without free ones")
         tools.run(tools.kiln, "compile", folder, "-o", folder / "same.kiln", "--quiet", "--dim", "N=2")
         expect_equal((folder / "same.kiln").read_bytes(), artifact.read_bytes(), "artifact of the folder")
-        for flags, expected in [(["--dim", "N=3..2"], "expected NAME=VALUE or NAME=LEAST..MOST"),
-                                (["--dim", "N=x"], "expected NAME=VALUE or NAME=LEAST..MOST"),
-                                (["--dim", "N=1", "--dim", "N=2"], "the dim is there twice")]:
-            _, err = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "bad.kiln", *flags, good=False)
+        malformed = "expected NAME=VALUE or NAME=LEAST..MOST"
+        for flags, code, expected in [
+                (["--dim", "N=3..2"], 2, malformed), (["--dim", "N=x"], 2, malformed), (["--dim", "N"], 2, malformed),
+                (["--dim", "N=-1..4"], 2, malformed), (["--dim", "=4"], 2, malformed),
+                (["--dim", "N=1", "--dim", "N=2"], 2, "the dim is there twice"),
+                (["--dim", "M=1..4"], 1,
+                 "net.onnx: --dim M: the model has no dim of that name; it has N (dim 0 of input x)"),
+                (["--dim", "N=2", "--dim", "n=1", "--dim", "x_1=3"], 1, "--dim x_1: the model has no dim of that name")]:
+            _, err = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "bad.kiln", *flags, exit_code=code)
             expect(expected in err, f"{flags}: expected {expected!r} in {err!r}")
+        for command in (["run"], ["bench"], ["verify", "--expect", folder]):
+            for flag in ("N", "N=x", "N="):
+                _, err = tools.run(tools.kiln, *command, artifact, "--dim", flag, exit_code=2)
+                expect("expected NAME=NUMBER" in err, f"{command} --dim {flag}: {err!r}")
         (folder / "other.onnx").write_bytes(onnx.linear())
         _, err = tools.run(tools.kiln, "compile", folder, "-o", folder / "bad.kiln", good=False)
         expect("name one of net.onnx, other.onnx" in err, err)
@@ -121,6 +130,71 @@ def compile_bounds(tools):
         _, err = tools.run(tools.kiln, "compile", folder / "cut.onnx", "-o", folder / "bad.kiln", good=False)
         expect("is cut off, malformed" in err, err)
         expect(not (folder / "bad.kiln").exists(), "an artifact of a model that was refused")
+
+
+@case("arrays/names-of-dims")
+def names_of_dims(tools):
+    """Bounds are given to dims that the model names or that its data decide; a name of no dim is refused."""
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        # y: where x is not zero, as many places as there are; z: declared to be [K], but as long as x.
+        content = onnx.model([onnx.node("NonZero", ["x"], ["y"]), onnx.node("Relu", ["x"], ["z"])],
+                             [onnx.value("x", onnx.FLOAT, [None])],
+                             [onnx.value("y", onnx.INT64, [1, None]), onnx.value("z", onnx.FLOAT, ["K"])])
+        artifact = compile_model(tools, folder, content, "--dim", "x_0=1..8", "--dim", "y_1=0..3", "--dim", "K=1..9")
+        out, _ = tools.run(tools.kiln, "run", artifact, "--input", "x=0,5,0,7")
+        expect(out.startswith("y: int64 [1, 2] 1 3\n"), out)
+        _, err = tools.run(tools.kiln, "run", artifact, "--input", "x=1,5,0,7,9", exit_code=1)
+        expect("y_1" in err, err)
+        _, err = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "bad.kiln", "--dim", "y_0=1..3",
+                           "--dim", "length=2", exit_code=1)
+        known = "it has x_0 (dim 0 of input x), y_1 (dim 1 of y)"
+        for name in ("y_0", "length"):
+            expect(f"net.onnx: --dim {name}: the model has no dim of that name; {known}" in err, err)
+        (folder / "fixed.onnx").write_bytes(onnx.linear(2))
+        _, err = tools.run(tools.kiln, "compile", folder / "fixed.onnx", "-o", folder / "bad.kiln", "--dim", "N=2",
+                           exit_code=1)
+        expect("--dim N: the model has no dim of that name; all its dims are fixed" in err, err)
+        expect(not (folder / "bad.kiln").exists(), "an artifact of a model that was refused")
+
+
+@case("arrays/plans-of-dims")
+def plans_of_dims(tools):
+    """The plan follows the dims of a call: scores grow with the square of a length, all else with the length."""
+    nodes, x = [], "x"
+    for layer in range(3):
+        names = {name: f"{name}{layer}" for name in ("q", "k", "v", "t", "s", "d", "p", "a", "o", "y", "u", "g", "z")}
+        n = lambda op, inputs, output, **attributes: nodes.append(  # noqa: E731
+            onnx.node(op, [names.get(i, i) for i in inputs], [names[output]], **attributes))
+        for part in ("q", "k", "v"):
+            n("MatMul", [x, "w"], part)
+        n("Transpose", ["k"], "t", perm=[0, 2, 1])
+        n("MatMul", ["q", "t"], "s")
+        n("Mul", ["s", "scale"], "d")
+        n("Softmax", ["d"], "p")
+        n("MatMul", ["p", "v"], "a")
+        n("MatMul", ["a", "w"], "o")
+        n("Add", [x, "o"], "y")
+        n("MatMul", ["y", "up"], "u")
+        n("Relu", ["u"], "g")
+        n("MatMul", ["g", "down"], "z")
+        x = names["z"]
+    width, inner = 16, 80
+    content = onnx.model(nodes, [onnx.value("x", onnx.FLOAT, ["B", "S", width])], [onnx.value(x, onnx.FLOAT, ["B", "S", width])],
+                         [onnx.tensor(name, onnx.FLOAT, dims, [0.01] * (dims[0] * dims[1]))
+                          for name, dims in (("w", [width, width]), ("up", [width, inner]), ("down", [inner, width]))] +
+                         [onnx.tensor("scale", onnx.FLOAT, [1], [0.25])])
+    with tools.scratch() as work:
+        artifact = compile_model(tools, pathlib.Path(work), content, "--dim", "B=1..64", "--dim", "S=1..512")
+        out, _ = tools.run(tools.kiln, "inspect", artifact, "--json")
+        function, = json.loads(out)["functions"]
+        worst = function["worst_plan"]
+        print("worst plan:", worst)
+        expect(worst["calls"] >= 200 and 1 <= worst["ratio"] <= 1.02, f"worst plan: {worst}")
+        shown, _ = tools.run(tools.kiln, "inspect", artifact)
+        expect(f"memory of {worst['calls']} calls of other dims: worst ratio {worst['ratio']:.3f} at B = " in shown, shown)
+        for batch, length in ((1, 1), (3, 7), (1, 130), (5, 33)):
+            tools.run(tools.kiln, "run", artifact, "--random-inputs", "--dim", f"B={batch}", "--dim", f"S={length}")
 
 
 @case("arrays/external-data")

@@ -266,3 +266,12 @@ def unsupported_device_aarch64(tools):
     artifact = tools.compile("stories", "--target", "x86-64-v3")
     _, err = tools.run(tools.qemu, tools.runner_aarch64, artifact, good=False)
     expect("x86-64-v3" in err, f"expected the artifact's target in the message:\n{err}")
+
+
+@case("errors/dims-of-a-decoder")
+def dims_of_a_decoder(tools):
+    """Dims of decoders have their own options; --dim is refused for them, well formed or not."""
+    refused(tools, STORIES, ["--dim is for ONNX models", "model"], "--dim", "tokens=1..4")
+    with tools.scratch() as work:
+        _, err = tools.run(tools.kiln, "compile", STORIES, "-o", f"{work}/m.kiln", "--dim", "tokens", exit_code=2)
+        expect("expected NAME=VALUE or NAME=LEAST..MOST" in err, err)

@@ -53,15 +53,17 @@ class Tools:
         self.work = args.build / "tests/e2e/work"
         self.work.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *command, good=True, **options):
-        """Runs a program; `good` is the expected outcome: success, or a clean refusal."""
+    def run(self, *command, good=True, exit_code=None, **options):
+        """Runs a program; `good` is the expected outcome: success, or a clean refusal (with `exit_code`)."""
         command = [str(part) for part in command]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               **{"timeout": 600, **options})
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         shown = f"{' '.join(command)}\n  exit {done.returncode}\n  stdout: {out[-2000:]}\n  stderr: {err[-2000:]}"
-        if good:
+        if good and not exit_code:
             expect(done.returncode == 0, shown)
+        elif exit_code:
+            expect(done.returncode == exit_code and err.strip(), f"expected exit code {exit_code} and a message: {shown}")
         else:
             expect(0 < done.returncode < 126, f"expected an error, not success or a crash: {shown}")
             expect(err.strip(), f"expected a message on stderr: {shown}")

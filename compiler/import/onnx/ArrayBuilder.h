@@ -8,6 +8,7 @@
 
 #include "compiler/artifact/SourceFiles.h"
 #include "compiler/import/DimBounds.h"
+#include "compiler/import/onnx/DimNames.h"
 #include "compiler/import/onnx/OnnxModel.h"
 #include "ir/Graph/Operators.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -104,9 +105,13 @@ public:
   /// Whether a size follows from a computed dim that is the `first`-th to be declared or a later
   /// one.
   bool dependsOnComputed(mlir::AffineExpr size, unsigned first = 0) const;
-  /// What the caller of the compiler wants a dim to be within, or the bounds of any dim.
-  DimBounds boundsOf(llvm::StringRef name) const;
+  /// What the caller of the compiler wants a dim to be within, or else `least` to `most`. `owner`
+  /// says whose dim it is, for a message.
+  DimBounds boundsOf(llvm::StringRef name, const llvm::Twine &owner, int64_t least = 1,
+                     int64_t most = 4096);
   std::vector<DimBounds> wantedBounds;
+  /// The dims that somebody asked about so far.
+  std::vector<NamedDim> namedDims;
   /// Gives computed dims the elements of a vector of i64.
   void setDims(llvm::ArrayRef<mlir::AffineExpr> dims, const Array &values);
   /// Says that a size is never above `max`: holds a free dim to it that nobody gave bounds, so that

@@ -49,12 +49,12 @@ AffineExpr ArrayBuilder::declareComputedDim(StringRef name, int64_t min, int64_t
 
 AffineExpr ArrayBuilder::findDim(StringRef name) const { return modelDims.lookup(name); }
 
-DimBounds ArrayBuilder::boundsOf(StringRef name) const {
-  constexpr int64_t most = 4096;
+DimBounds ArrayBuilder::boundsOf(StringRef name, const Twine &owner, int64_t least, int64_t most) {
+  namedDims.push_back({name.str(), owner.str()});
   for (const DimBounds &wanted : wantedBounds)
     if (wanted.name == name)
       return wanted;
-  return {name.str(), 1, most};
+  return {name.str(), least, most};
 }
 
 void ArrayBuilder::setDims(ArrayRef<AffineExpr> computed, const Array &values) {

@@ -55,6 +55,10 @@ static bool mayBeExpression(const OnnxDim &dim, ArrayRef<DimBounds> bounds) {
          llvm::none_of(bounds, [&](const DimBounds &given) { return given.name == dim.param; });
 }
 
+static std::string describe(const OnnxValue &input, size_t dim) {
+  return "dim " + std::to_string(dim) + " of input " + input.name;
+}
+
 /// An input's type and dims; the value is the function's argument. Sizes that may follow from
 /// others are left null: deriveDims.
 std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
@@ -74,15 +78,17 @@ std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuild
     return std::nullopt;
   }
   for (auto [position, dim] : llvm::enumerate(input.shape)) {
-    std::string name = dim.param.empty() ? input.name + "_" + std::to_string(position) : dim.param;
+    std::string name = nameOfDim(dim, input.name, position);
     if (dim.extent >= 0) {
       array.shape.push_back(a.number(dim.extent));
-    } else if (AffineExpr known = a.findDim(name)) {
-      array.shape.push_back(known);
     } else if (mayBeExpression(dim, bounds)) {
       array.shape.push_back({});
     } else {
-      DimBounds found = a.boundsOf(name);
+      DimBounds found = a.boundsOf(name, describe(input, position));
+      if (AffineExpr known = a.findDim(name)) {
+        array.shape.push_back(known);
+        continue;
+      }
       array.shape.push_back(found.min == found.max ? a.number(found.min)
                                                    : a.declareDim(name, found.min, found.max));
     }
@@ -92,7 +98,8 @@ std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuild
 
 /// Sizes written as expressions of free dims; names that only look so are free dims.
 void OnnxImport::deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &a) {
-  for (auto [size, dim] : llvm::zip(array.shape, input.shape)) {
+  for (auto [position, dim] : llvm::enumerate(input.shape)) {
+    AffineExpr &size = array.shape[position];
     if (size)
       continue;
     size = a.findDim(dim.param);
@@ -100,7 +107,7 @@ void OnnxImport::deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &
       size =
           parseDimExpression(dim.param, &context, [&](StringRef name) { return a.findDim(name); });
     if (!size) {
-      DimBounds found = a.boundsOf(dim.param);
+      DimBounds found = a.boundsOf(dim.param, describe(input, position));
       size = a.declareDim(dim.param, found.min, found.max);
     }
   }
@@ -184,6 +191,8 @@ llvm::Error OnnxImport::run() {
       results.push_back(a.compute("identity", array, array.element, array.shape).value);
       resultNames.push_back(named(declared.name));
     }
+  if (!a.failed())
+    a.problems = findUnknownDims(model.graph, a.namedDims, bounds);
   if (a.failed())
     return fail(a.problems);
   graph::ReturnOp::create(a.b, a.location, results);

@@ -187,7 +187,7 @@ std::optional<Shape> NodeImport::declaredShape(size_t i) {
     return std::nullopt;
   Shape shape;
   for (auto [position, dim] : llvm::enumerate(value->shape))
-    shape.push_back(graph.sizeOf(dim, node.outputs[i] + "_" + std::to_string(position)));
+    shape.push_back(graph.sizeOf(dim, node.outputs[i], position));
   return shape;
 }
 
@@ -223,10 +223,9 @@ std::optional<Shape> NodeImport::runtimeShape(size_t i, const Array &sizes) {
   SmallVector<AffineExpr> computed;
   SmallVector<Array> given;
   for (int64_t dim = 0; dim < rank; ++dim) {
-    std::string fallback = node.outputs[i] + "_" + std::to_string(dim);
     unsigned before = a.dimCount();
     OnnxDim none;
-    AffineExpr size = graph.sizeOf(value ? value->shape[dim] : none, fallback);
+    AffineExpr size = graph.sizeOf(value ? value->shape[dim] : none, node.outputs[i], dim);
     if (a.dimCount() > before) {
       computed.push_back(size);
       given.push_back(a.slice(sizes, dim, a.number(1)));
@@ -240,14 +239,14 @@ std::optional<Shape> NodeImport::runtimeShape(size_t i, const Array &sizes) {
 
 // ---- A graph ----------------------------------------------------------------------------------
 
-AffineExpr GraphImport::sizeOf(const OnnxDim &dim, StringRef fallback) {
+AffineExpr GraphImport::sizeOf(const OnnxDim &dim, StringRef value, size_t position) {
   if (dim.extent >= 0)
     return a.number(dim.extent);
-  StringRef name = dim.param.empty() ? fallback : StringRef(dim.param);
+  std::string name = nameOfDim(dim, value, position);
   if (!dim.param.empty())
     if (AffineExpr known = a.findDim(name))
       return known;
-  DimBounds bounds = a.boundsOf(name);
+  DimBounds bounds = a.boundsOf(name, "dim " + Twine(position) + " of " + value);
   if (bounds.min == bounds.max)
     return a.number(bounds.min);
   return a.declareComputedDim(name, bounds.min, bounds.max);

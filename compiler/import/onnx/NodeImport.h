@@ -117,9 +117,9 @@ public:
   llvm::StringMap<Array> values; // by name; sub-graphs see those outside
 
   const Array *find(llvm::StringRef name) const;
-  /// The size that the graph declares for a dim: fixed, a dim known by its name, or a computed one
-  /// that is named so now (`fallback` where it has no name), which somebody has to set.
-  mlir::AffineExpr sizeOf(const OnnxDim &dim, llvm::StringRef fallback);
+  /// The size that the graph declares for dim `position` of a value: fixed, a dim known by its
+  /// name, or a computed one that is named so now, which somebody has to set.
+  mlir::AffineExpr sizeOf(const OnnxDim &dim, llvm::StringRef value, size_t position);
   /// Translates all nodes; problems are noted in the builder.
   void run();
   /// The graph's outputs, after run().

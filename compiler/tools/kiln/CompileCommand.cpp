@@ -95,17 +95,22 @@ static bool parseDim(llvm::StringRef text, DimBounds &dim) {
          dim.min >= 0 && dim.min <= dim.max;
 }
 
-static int compile(CompileArguments &arguments) {
+/// Throws what makes the exit code that of a command line that cannot be understood.
+static void takeDims(CompileArguments &arguments) {
   for (const std::string &text : arguments.dims) {
     DimBounds dim;
     if (!parseDim(text, dim))
-      return reportFailure("--dim " + text +
-                           ": expected NAME=VALUE or NAME=LEAST..MOST, from 0 upwards");
+      throw CLI::ValidationError("--dim " + text,
+                                 "expected NAME=VALUE or NAME=LEAST..MOST, from 0 upwards");
     for (const DimBounds &other : arguments.options.dims)
       if (other.name == dim.name)
-        return reportFailure("--dim " + text + ": the dim is there twice");
+        throw CLI::ValidationError("--dim " + text, "the dim is there twice");
     arguments.options.dims.push_back(dim);
   }
+}
+
+static int compile(CompileArguments &arguments) {
+  takeDims(arguments);
   auto started = std::chrono::steady_clock::now();
   Progress progress(arguments.quiet || arguments.json);
   arguments.options.progress = [&](llvm::StringRef stage, double done) {

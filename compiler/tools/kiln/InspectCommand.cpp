@@ -5,6 +5,7 @@
 #include "compiler/tools/kiln/Progress.h"
 #include "kiln/artifact.h"
 #include "program_generated.h"
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -123,6 +124,66 @@ static Json inspectMemory(const kiln_function_t *function) {
   return rows;
 }
 
+/// The worst plan, by planned bytes over the lower bound, on a grid of at most 1000 values of the
+/// dims; null where there are none to choose.
+static Json inspectPlans(const kiln_function_t *function) {
+  std::vector<std::vector<int64_t>> values(kiln_function_dim_count(function));
+  size_t steps = 16;
+  while (steps > 2 && std::pow(double(steps), double(values.size())) > 1000)
+    --steps;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < values.size(); ++i) {
+    kiln_dim_info dim;
+    kiln_function_dim(function, i, &dim);
+    names.push_back(dim.name);
+    values[i] = {dim.min};
+    double least = double(std::max<int64_t>(dim.min, 1));
+    for (size_t step = 0; step < steps; ++step) { // by equal factors
+      auto value = int64_t(
+          std::llround(least * std::pow(double(dim.max) / least, double(step) / (steps - 1))));
+      if (value > values[i].back() && value <= dim.max)
+        values[i].push_back(value);
+    }
+  }
+  size_t count = values.empty() ? 0 : 1, calls = 0;
+  for (const auto &list : values)
+    count = std::min<size_t>(count * list.size(), 1000);
+  double worst = 0, sum = 0;
+  Json found;
+  for (size_t number = 0; number < count; ++number) {
+    std::vector<int64_t> dims;
+    size_t rest = number;
+    for (const auto &list : values) {
+      dims.push_back(list[rest % list.size()]);
+      rest /= list.size();
+    }
+    kiln_memory_needs needs{};
+    kiln_error error{};
+    if (kiln_function_memory(function, dims.data(), 1, &needs, &error) != KILN_OK)
+      continue; // the model does not take these together
+    double ratio =
+        double(needs.arena_bytes) / double(std::max<uint64_t>(needs.arena_lower_bound_bytes, 1));
+    ratio = needs.arena_bytes ? ratio : 1;
+    ++calls;
+    sum += ratio;
+    if (ratio <= worst)
+      continue;
+    worst = ratio;
+    Json at;
+    for (size_t i = 0; i < dims.size(); ++i)
+      at[names[i]] = dims[i];
+    found = {{"ratio", ratio},
+             {"dims", at},
+             {"planned_bytes", needs.arena_bytes},
+             {"lower_bound_bytes", needs.arena_lower_bound_bytes}};
+  }
+  if (calls) {
+    found["mean_ratio"] = sum / double(calls);
+    found["calls"] = calls;
+  }
+  return found;
+}
+
 static Json inspectImages(const schema::Program &program) {
   Json images = Json::array();
   for (const schema::Image *image : *program.images()) {
@@ -180,7 +241,8 @@ static Json inspectAll(const std::string &path, const kiln_model_t *model,
     functions.push_back({{"name", function->name()->str()},
                          {"dims", dims},
                          {"schedule", inspectSchedule(program, *function)},
-                         {"memory", inspectMemory(kiln_model_function_at(model, i))}});
+                         {"memory", inspectMemory(kiln_model_function_at(model, i))},
+                         {"worst_plan", inspectPlans(kiln_model_function_at(model, i))}});
   }
   return {{"facts", facts},
           {"sections", inspectSections(path)},
@@ -219,6 +281,15 @@ static void printFunction(const Json &function) {
                 bound ? planned / bound : 1,
                 formatBytes(row["scratch_bytes_per_worker"].get<uint64_t>()).c_str());
   }
+  const Json &worst = function["worst_plan"];
+  if (worst.is_null())
+    return;
+  std::string at;
+  for (const auto &[name, value] : worst["dims"].items())
+    at += (at.empty() ? "" : ", ") + name + " = " + text(value);
+  std::printf("  memory of %s calls of other dims: worst ratio %.3f at %s, mean %.3f\n",
+              text(worst["calls"]).c_str(), worst["ratio"].get<double>(), at.c_str(),
+              worst["mean_ratio"].get<double>());
 }
 
 static void printTables(const Json &all, bool reasons) {

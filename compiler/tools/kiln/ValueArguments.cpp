@@ -7,12 +7,25 @@
 
 using namespace kiln;
 
+void kiln::addDimOption(CLI::App &command, std::vector<std::string> &dims) {
+  command
+      .add_option("--dim", dims, "NAME=VALUE: a dim that no input's shape tells; may be repeated")
+      ->check(CLI::Validator(
+          [](const std::string &text) {
+            int64_t number;
+            bool isNumber = !llvm::StringRef(text).rsplit('=').second.getAsInteger(10, number);
+            // The only dim of a model need not be named.
+            isNumber |= !llvm::StringRef(text).getAsInteger(10, number);
+            return isNumber ? "" : text + ": expected NAME=NUMBER";
+          },
+          ""));
+}
+
 void ValueArguments::addTo(CLI::App &command) {
   command.add_option("--input", inputs,
                      "NAME=@FILE.npy, NAME=@FILE.pb, or NAME=1,2,3; may be repeated (models that "
                      "are no language models)");
-  command.add_option("--dim", dims,
-                     "NAME=VALUE: a dim that no input's shape tells; may be repeated");
+  addDimOption(command, dims);
   command.add_flag("--random-inputs", randomInputs,
                    "Pseudo-random values (--seed) for inputs that are not given");
   command.add_option("--function", function,
@@ -235,16 +248,18 @@ bool kiln::takeInputs(const ValueArguments &arguments, const FunctionModel &mode
   }
   std::map<std::string, int64_t> dims;
   for (const std::string &argument : arguments.dims) {
-    std::string name, rest;
-    if (!splitArgument(argument, "--dim", model.freeDims == 1 ? model.dims[0].name : "", name, rest,
-                       problem))
-      return false;
-    int64_t number;
-    if (llvm::StringRef(rest).getAsInteger(10, number)) {
+    // Names may have '=' in them; the only dim of a model need not be named.
+    auto [name, number] = llvm::StringRef(argument).rsplit('=');
+    if (argument.find('=') == std::string::npos) {
+      number = name;
+      name = model.freeDims == 1 ? model.dims[0].name : "";
+    }
+    int64_t value;
+    if (name.empty() || number.getAsInteger(10, value)) {
       problem = "--dim " + printable(argument) + ": expected NAME=NUMBER";
       return false;
     }
-    dims[name] = number;
+    dims[name.str()] = value;
   }
   return call.solveDims(dims, problem) &&
          (!arguments.randomInputs || call.fillInputs(seed, problem));

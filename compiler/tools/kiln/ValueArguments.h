@@ -18,6 +18,9 @@ struct ValueArguments {
   bool any() const { return !inputs.empty() || !dims.empty() || randomInputs || !function.empty(); }
 };
 
+/// --dim NAME=VALUE, of commands that call functions.
+void addDimOption(CLI::App &command, std::vector<std::string> &dims);
+
 /// Splits "NAME=REST" at the first '='; where the name is left out, `only` is meant if it is not
 /// "".
 bool splitArgument(const std::string &argument, const std::string &option, const std::string &only,

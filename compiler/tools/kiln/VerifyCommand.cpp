@@ -219,8 +219,7 @@ void kiln::addVerifyCommand(CLI::App &app, int &exitCode) {
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--tolerate-integers", a->integersToo,
                     "The tolerances hold for integers too, which must be equal otherwise");
-  command->add_option("--dim", a->dims,
-                      "NAME=VALUE: a dim that no input's shape tells; may be repeated");
+  addDimOption(*command, a->dims);
   command->add_option("--function", a->function,
                       "The function to call; default: main, or the only one");
   command->add_option("--threads", a->threads, "Workers; default: the physical cores");

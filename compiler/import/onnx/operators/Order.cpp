@@ -17,17 +17,13 @@ static AffineExpr countedSize(NodeImport &n, size_t output, size_t dim, const Ar
     declared = value->shape[dim];
   if (declared.extent >= 0)
     return a.number(declared.extent);
-  std::string name = declared.param;
-  if (name.empty())
-    name = n.node.name + "_" + std::to_string(dim);
-  else if (AffineExpr known = a.findDim(name))
-    return known;
-  for (const DimBounds &wanted : a.wantedBounds)
-    if (wanted.name == name) {
-      least = wanted.min;
-      most = wanted.max;
-    }
-  AffineExpr size = a.declareComputedDim(name, least, most);
+  const std::string &value = n.node.outputs[output];
+  std::string name = nameOfDim(declared, value, dim);
+  if (!declared.param.empty())
+    if (AffineExpr known = a.findDim(name))
+      return known;
+  DimBounds bounds = a.boundsOf(name, "dim " + Twine(dim) + " of " + value, least, most);
+  AffineExpr size = a.declareComputedDim(name, bounds.min, bounds.max);
   a.setDims(size, count);
   return size;
 }

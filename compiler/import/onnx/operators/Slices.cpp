@@ -82,8 +82,7 @@ static void completeShape(NodeImport &n, const Array &sizes, Shape &shape) {
       continue;
     bool told = declared && declared->shape.size() == shape.size();
     unsigned before = n.a.dimCount();
-    size = n.graph.sizeOf(told ? declared->shape[dim] : OnnxDim(),
-                          n.node.outputs[0] + "_" + std::to_string(dim));
+    size = n.graph.sizeOf(told ? declared->shape[dim] : OnnxDim(), n.node.outputs[0], dim);
     if (n.a.dimCount() == before)
       continue;
     computed.push_back(size);
