@@ -356,6 +356,42 @@ def dynamic_quantization(m):
     m.output(m.node("Add", [y, m.constant(m.random.normal(size=48).astype(F32))]), 0.02)
 
 
+# ---- Operators of com.microsoft ---------------------------------------------------------------------
+
+def microsoft(m, kind, inputs, **attributes):
+    return m.node(kind, inputs, domain="com.microsoft", **attributes)
+
+
+def parameters(m, scale, zero):
+    return [m.constant(F32(scale)), m.constant(zero)]
+
+
+@case(0)
+def qlinear_maps(m):
+    x, y = m.input((2, 6, 8, 8), U8), m.input((2, 6, 8, 8), U8)
+    sides = [x, *parameters(m, 0.02, U8(100)), y, *parameters(m, 0.03, U8(140))]
+    m.output(microsoft(m, "QLinearAdd", sides + parameters(m, 0.05, U8(120))), 1)
+    m.output(microsoft(m, "QLinearMul", sides + parameters(m, 0.06, U8(130))), 1)
+    one = sides[:3]
+    m.output(microsoft(m, "QLinearSigmoid", one + parameters(m, 1 / 256, U8(0))), 1)
+    m.output(microsoft(m, "QLinearLeakyRelu", one + parameters(m, 0.02, U8(30)), alpha=0.2), 1)
+    m.output(microsoft(m, "QLinearSoftmax", one + parameters(m, 1 / 256, U8(0)), axis=-1, opset=13), 1)
+    m.output(microsoft(m, "QLinearGlobalAveragePool", one + parameters(m, 0.005, U8(90)), channels_last=0), 1)
+    m.output(microsoft(m, "QLinearAveragePool", one + parameters(m, 0.02, U8(99)), kernel_shape=[3, 3],
+                       pads=[1, 1, 1, 1]), 1)
+    m.output(microsoft(m, "QLinearConcat", parameters(m, 0.03, U8(128)) + sides, axis=1), 1)
+
+
+@case(1)
+def qgemm(m):
+    inputs = [m.input((5, 40), U8), *parameters(m, 0.02, U8(101)), m.constant(m.codes((24, 40), I8)),
+              m.constant(m.random.uniform(0.005, 0.03, 24).astype(F32)), m.constant(np.zeros(24, I8)),
+              m.constant(m.random.integers(-999, 999, 24).astype(I32))]
+    m.output(microsoft(m, "QGemm", inputs + parameters(m, 0.3, U8(131)), transB=1), 1)
+    m.output(microsoft(m, "QGemm", [inputs[0], *parameters(m, 0.02, U8(101)), m.input((40, 9), U8),
+                                    *parameters(m, 0.01, U8(120))]), 1)
+
+
 # ---- Running ----------------------------------------------------------------------------------------
 
 def run_kiln(kiln, model, folder, feeds, outputs):

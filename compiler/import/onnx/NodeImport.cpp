@@ -62,12 +62,14 @@ const OnnxOperator *kiln::findOnnxOperator(StringRef domain, StringRef type, int
   static const auto *table = [] {
     auto *map = new llvm::StringMap<SmallVector<const OnnxOperator *>>();
     for (ArrayRef<OnnxOperator> family :
-         {onnxElementwise(),       onnxShapes(),    onnxSlices(),        onnxReductions(),
-          onnxProducts(),          onnxImages(),    onnxPools(),         onnxResampling(),
-          onnxSignals(),           onnxLosses(),    onnxTraining(),      onnxQuantization(),
-          onnxLookUps(),           onnxOrder(),     onnxControl(),       onnxSequences(),
-          onnxRecurrent(),         onnxAttention(), onnxFlexAttention(), onnxMicrosoft(),
-          onnxMicrosoftAttention()})
+         {onnxElementwise(),   onnxShapes(),     onnxSlices(),
+          onnxReductions(),    onnxProducts(),   onnxImages(),
+          onnxPools(),         onnxResampling(), onnxSignals(),
+          onnxLosses(),        onnxTraining(),   onnxQuantization(),
+          onnxLookUps(),       onnxOrder(),      onnxControl(),
+          onnxSequences(),     onnxRecurrent(),  onnxAttention(),
+          onnxFlexAttention(), onnxMicrosoft(),  onnxMicrosoftAttention(),
+          onnxQuantizedMaps()})
       for (const OnnxOperator &record : family)
         (*map)[(record.domain + "." + record.type).str()].push_back(&record);
     return map;

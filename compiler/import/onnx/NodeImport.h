@@ -81,26 +81,27 @@ struct OnnxOperator {
 const OnnxOperator *findOnnxOperator(llvm::StringRef domain, llvm::StringRef type, int64_t version);
 
 // The tables, a file for each family (compiler/import/onnx/operators/).
-llvm::ArrayRef<OnnxOperator> onnxElementwise();        // Elementwise.cpp
-llvm::ArrayRef<OnnxOperator> onnxShapes();             // Shapes.cpp: Reshape, Concat, Shape, …
-llvm::ArrayRef<OnnxOperator> onnxSlices();             // Slices.cpp: Slice, Pad, CenterCropPad
-llvm::ArrayRef<OnnxOperator> onnxReductions();         // Reductions.cpp: Reduce*, Softmax, norms
-llvm::ArrayRef<OnnxOperator> onnxProducts();           // Products.cpp: MatMul, Gemm, Einsum, …
-llvm::ArrayRef<OnnxOperator> onnxImages();             // Images.cpp: Conv, DepthToSpace, …
-llvm::ArrayRef<OnnxOperator> onnxPools();              // Pools.cpp: MaxPool, RoiAlign, …
-llvm::ArrayRef<OnnxOperator> onnxResampling();         // Resampling.cpp: Resize, GridSample, …
-llvm::ArrayRef<OnnxOperator> onnxSignals();            // Signals.cpp: DFT, STFT, windows
-llvm::ArrayRef<OnnxOperator> onnxLosses();             // Losses.cpp
-llvm::ArrayRef<OnnxOperator> onnxTraining();           // Training.cpp: steps of optimizers
-llvm::ArrayRef<OnnxOperator> onnxQuantization();       // Quantization.cpp: QDQ, QLinear*
-llvm::ArrayRef<OnnxOperator> onnxLookUps();            // LookUps.cpp: Gather, Scatter, …
-llvm::ArrayRef<OnnxOperator> onnxOrder();              // Order.cpp: TopK, NonZero, …
-llvm::ArrayRef<OnnxOperator> onnxControl();            // Control.cpp: If, Loop, Scan
-llvm::ArrayRef<OnnxOperator> onnxSequences();          // Sequences.cpp: sequences, optionals
-llvm::ArrayRef<OnnxOperator> onnxRecurrent();          // Recurrent.cpp: LSTM, GRU, RNN
-llvm::ArrayRef<OnnxOperator> onnxAttention();          // Attention.cpp: opset 23 and later
-llvm::ArrayRef<OnnxOperator> onnxFlexAttention();      // FlexAttention.cpp
-llvm::ArrayRef<OnnxOperator> onnxMicrosoft();          // Microsoft.cpp
+llvm::ArrayRef<OnnxOperator> onnxElementwise();   // Elementwise.cpp
+llvm::ArrayRef<OnnxOperator> onnxShapes();        // Shapes.cpp: Reshape, Concat, Shape, …
+llvm::ArrayRef<OnnxOperator> onnxSlices();        // Slices.cpp: Slice, Pad, CenterCropPad
+llvm::ArrayRef<OnnxOperator> onnxReductions();    // Reductions.cpp: Reduce*, Softmax, norms
+llvm::ArrayRef<OnnxOperator> onnxProducts();      // Products.cpp: MatMul, Gemm, Einsum, …
+llvm::ArrayRef<OnnxOperator> onnxImages();        // Images.cpp: Conv, DepthToSpace, …
+llvm::ArrayRef<OnnxOperator> onnxPools();         // Pools.cpp: MaxPool, RoiAlign, …
+llvm::ArrayRef<OnnxOperator> onnxResampling();    // Resampling.cpp: Resize, GridSample, …
+llvm::ArrayRef<OnnxOperator> onnxSignals();       // Signals.cpp: DFT, STFT, windows
+llvm::ArrayRef<OnnxOperator> onnxLosses();        // Losses.cpp
+llvm::ArrayRef<OnnxOperator> onnxTraining();      // Training.cpp: steps of optimizers
+llvm::ArrayRef<OnnxOperator> onnxQuantization();  // Quantization.cpp: QDQ, QLinear*
+llvm::ArrayRef<OnnxOperator> onnxQuantizedMaps(); // QuantizedMaps.cpp: QLinear* of com.microsoft
+llvm::ArrayRef<OnnxOperator> onnxLookUps();       // LookUps.cpp: Gather, Scatter, …
+llvm::ArrayRef<OnnxOperator> onnxOrder();         // Order.cpp: TopK, NonZero, …
+llvm::ArrayRef<OnnxOperator> onnxControl();       // Control.cpp: If, Loop, Scan
+llvm::ArrayRef<OnnxOperator> onnxSequences();     // Sequences.cpp: sequences, optionals
+llvm::ArrayRef<OnnxOperator> onnxRecurrent();     // Recurrent.cpp: LSTM, GRU, RNN
+llvm::ArrayRef<OnnxOperator> onnxAttention();     // Attention.cpp: opset 23 and later
+llvm::ArrayRef<OnnxOperator> onnxFlexAttention(); // FlexAttention.cpp
+llvm::ArrayRef<OnnxOperator> onnxMicrosoft();     // Microsoft.cpp
 llvm::ArrayRef<OnnxOperator> onnxMicrosoftAttention(); // MicrosoftAttention.cpp
 
 /// Translates the nodes of a graph (or sub-graph).

@@ -24,6 +24,15 @@ static void importMaxPool(NodeImport &n) {
   }
   DictionaryAttr params =
       window->params(a, {{"column", a.attr(int64_t(n.integer("storage_order", 0) != 0))}});
+  // The greatest code stands for the greatest number.
+  if (const Codes *known = a.codesOf(x);
+      known && known->hasOneScale() && known->scales[0] > 0 && !n.wants(1)) {
+    Codes from = *known;
+    Array codes =
+        a.compute("max_pool", channelsLast(a, from.codes), from.codes.element, shape, params);
+    return n.results.push_back(
+        a.dequantized(channelsFirst(a, codes), from.scales[0], from.zeros[0]));
+  }
   for (const Array &result : a.compute("max_pool", channelsLast(a, x), elements, shapes, params))
     n.results.push_back(channelsFirst(a, result));
 }

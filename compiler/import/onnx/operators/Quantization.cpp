@@ -1,4 +1,5 @@
-// Quantization, and operators on quantized tensors: written out as arithmetic on integers and f32.
+// Quantization, and products of quantized tensors: as products of codes where weights are constant,
+// else written out as arithmetic on integers and f32.
 #include "compiler/import/onnx/operators/CodeProducts.h"
 #include "compiler/import/onnx/operators/Quantize.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -367,47 +368,6 @@ static void importQLinearConv(NodeImport &n) {
   n.results.push_back(channelsFirst(a, y));
 }
 
-/// An operator between two quantized tensors: A, its scale and zero point, B, its, the result's.
-static void addQuantizedPair(NodeImport &n, StringRef kind) {
-  for (size_t i : {0, 1, 3, 4, 6})
-    if (!n.input(i))
-      return;
-  ArrayBuilder &a = n.a;
-  Type f32 = a.b.getF32Type();
-  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
-  Array x = dequantize(a, n.inputs[0], n.inputs[1], optional(2), f32);
-  Array y = dequantize(a, n.inputs[3], n.inputs[4], optional(5), f32);
-  n.results.push_back(
-      quantize(a, a.map(kind, {x, y}), n.inputs[6], optional(7), n.inputs[0].element));
-}
-
-/// A function of one quantized tensor: X, its scale and zero point, the result's.
-static void addQuantizedMap(NodeImport &n, llvm::function_ref<Array(const Array &)> function) {
-  for (size_t i : {0, 1, 3})
-    if (!n.input(i))
-      return;
-  ArrayBuilder &a = n.a;
-  auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
-  Array x = dequantize(a, n.inputs[0], n.inputs[1], optional(2), a.b.getF32Type());
-  n.results.push_back(quantize(a, function(x), n.inputs[3], optional(4), n.inputs[0].element));
-}
-
-static void importQLinearSigmoid(NodeImport &n) {
-  addQuantizedMap(n, [&](const Array &x) { return n.a.unary("sigmoid", x); });
-}
-static void importQLinearLeakyRelu(NodeImport &n) {
-  addQuantizedMap(n, [&](const Array &x) {
-    return n.a.map("leaky_relu", x, {}, n.a.params({{"alpha", n.a.attr(n.real("alpha", 0.01))}}));
-  });
-}
-static void importQLinearGlobalAveragePool(NodeImport &n) {
-  addQuantizedMap(n, [&](const Array &x) {
-    int64_t first = n.integer("channels_last", 0) ? 1 : 2;
-    int64_t last = n.integer("channels_last", 0) ? x.rank() - 1 : x.rank();
-    return n.a.reduce("mean", x, llvm::to_vector(llvm::seq<int64_t>(first, last)), true);
-  });
-}
-
 ArrayRef<OnnxOperator> kiln::onnxQuantization() {
   static const OnnxOperator table[] = {
       {"", "QuantizeLinear", 10, importQuantizeLinear},
@@ -417,11 +377,6 @@ ArrayRef<OnnxOperator> kiln::onnxQuantization() {
       {"", "QLinearConv", 10, importQLinearConv},
       {"com.microsoft", "QuantizeLinear", 1, importQuantizeLinear},
       {"com.microsoft", "DequantizeLinear", 1, importDequantizeLinear},
-      {"com.microsoft", "QLinearAdd", 1, [](NodeImport &n) { addQuantizedPair(n, "add"); }},
-      {"com.microsoft", "QLinearMul", 1, [](NodeImport &n) { addQuantizedPair(n, "mul"); }},
-      {"com.microsoft", "QLinearSigmoid", 1, importQLinearSigmoid},
-      {"com.microsoft", "QLinearLeakyRelu", 1, importQLinearLeakyRelu},
-      {"com.microsoft", "QLinearGlobalAveragePool", 1, importQLinearGlobalAveragePool},
   };
   return table;
 }
