@@ -345,6 +345,15 @@ def matmul_integer(m):
     m.output(m.node("MatMulInteger", inputs), 0)
 
 
+@case(2)
+def matmul_integer_wide(m):
+    """Codes less their zero points fit i8 only when they are shifted."""
+    x, zero = m.input((2, 7, 30), U8), m.input((1,), U8)
+    w = m.constant(m.codes((30, 20), U8))
+    m.output(m.node("MatMulInteger", [x, w, zero, m.constant(U8(107))]), 0)
+    m.output(m.node("MatMulInteger", [x, w, m.constant(U8(3)), m.constant(m.codes(20, U8))]), 0)
+
+
 @case(1)
 def dynamic_quantization(m):
     """What quantize_dynamic writes: the range of the activations is found while the model runs."""

@@ -74,26 +74,41 @@ static Array zeroPoint(ArrayBuilder &a, const Array &point, bool ofRows) {
 /// while the model runs. Empty where it is no such.
 static Array multiplyIntegers(NodeImport &n) {
   ArrayBuilder &a = n.a;
+  Type i32 = a.b.getI32Type();
   auto optional = [&](size_t i) { return n.has(i) ? n.inputs[i] : Array(); };
-  const Array &x = n.inputs[0], zero = optional(2);
+  const Array &x = n.inputs[0], &right = n.inputs[1], zero = optional(2);
   auto zeros = zerosOf(a, optional(3));
-  if (!areBytes(x) || x.rank() < 2 || n.inputs[1].rank() != 2 || !zeros ||
-      (zero && zero.count() != 1) ||
-      !a.sameOrRequired(x.shape.back(), n.inputs[1].shape[0], "the depth of a matmul"))
+  if (!areBytes(x) || x.rank() < 2 || right.rank() != 2 || !zeros || (zero && zero.count() != 1) ||
+      !a.sameOrRequired(x.shape.back(), right.shape[0], "the depth of a matmul"))
     return {};
-  std::optional<CodeMatrix> matrix = CodeMatrix::ofMatrix(a, n.inputs[1], false, *zeros);
-  if (!matrix)
+  // Codes of u8 that do not fit i8 less their own zero point fit less 128. The difference is the
+  // same for all of a column: it is multiplied with sums of the rows.
+  std::optional<CodeMatrix> matrix = CodeMatrix::ofMatrix(a, right, false, *zeros);
+  bool isShifted = !matrix && right.element.isUnsignedInteger();
+  if (isShifted)
+    matrix = CodeMatrix::ofMatrix(a, right, false, int64_t(128));
+  if (!matrix || (isShifted && zeros->size() != 1 && int64_t(zeros->size()) != matrix->rows()))
     return {};
+  // What is known only now is written for every element, so that the product's kernel computes it.
   auto known = zerosOf(a, zero);
   Array sum = sumCodes(a, x, known ? known->front() : 0, *matrix, {}, nullptr, 1);
-  if (known)
+  auto vector = [&](const std::vector<int64_t> &values) {
+    std::vector<double> numbers(values.begin(), values.end());
+    return a.constant(i32, int64_t(numbers.size()), numbers);
+  };
+  if (!known) {
+    Array point = a.compute("cast", a.reshape(zero, {}), i32, sum.shape);
+    sum = a.sub(sum, a.mul(point, vector(matrix->sums)));
+  }
+  if (!isShifted)
     return sum;
-  // Written for every element, so that the product's kernel computes it.
-  Type i32 = a.b.getI32Type();
-  Array ofColumns = a.constant(i32, matrix->rows(),
-                               std::vector<double>(matrix->sums.begin(), matrix->sums.end()));
-  Array point = a.compute("cast", a.reshape(zero, {}), i32, sum.shape);
-  return a.sub(sum, a.mul(point, ofColumns));
+  Array centred = a.cast(x, i32);
+  if (zero)
+    centred = a.sub(centred, a.cast(a.reshape(zero, {}), i32));
+  Array ofRows = a.reduce("sum", centred, {x.rank() - 1}, /*keepDims=*/true);
+  for (int64_t &shift : *zeros)
+    shift = 128 - shift;
+  return a.add(sum, a.mul(ofRows, vector(*zeros)));
 }
 
 static void importMatMulInteger(NodeImport &n) {
