@@ -24,6 +24,7 @@ import cases_logits  # noqa: F401
 import cases_quality  # noqa: F401
 import cases_quantized  # noqa: F401
 import cases_real_models  # noqa: F401
+import cases_recognition  # noqa: F401
 import cases_text  # noqa: F401
 from harness import CASES, Tools, fail_usage, run_case
 
