@@ -15,6 +15,8 @@ using namespace kiln::onnxtest;
 
 /// As ONNX's own runner compares.
 static constexpr double kRelative = 1e-3, kAbsolute = 1e-7;
+/// What a case may take: more than any needs.
+static constexpr uint64_t kMostBytes = uint64_t(4) << 30;
 
 template <typename... Args> static llvm::Error fail(const char *format, Args &&...args) {
   return llvm::createStringError(llvm::formatv(format, std::forward<Args>(args)...).str());
@@ -313,6 +315,9 @@ static llvm::Error callMain(kiln_model_t *model, OnnxCase &test) {
     uint64_t size = callBytes(test.outputs[i].type);
     for (uint32_t d = 0; d < info.rank; ++d)
       size *= uint64_t(info.dim[d] < 0 ? info.extent[d] : all[info.dim[d]]);
+    if (size > kMostBytes)
+      return fail("output {0}: {1} bytes are planned, for dims that nothing bounds", info.name,
+                  size);
     blocks.emplace_back(size);
     outputs.push_back(blocks.back().buffer());
   }
@@ -323,6 +328,9 @@ static llvm::Error callMain(kiln_model_t *model, OnnxCase &test) {
   kiln_memory_needs needs;
   if (kiln_function_memory(main, dims.data(), 2, &needs, &error))
     return failed("memory");
+  if (needs.workspace_bytes > kMostBytes)
+    return fail("{0} bytes of workspace are planned, for dims that nothing bounds",
+                needs.workspace_bytes);
   Block workspace(needs.workspace_bytes);
   kiln_call_t call = {};
   call.dims = dims.data();
