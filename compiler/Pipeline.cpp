@@ -8,6 +8,7 @@
 //                  into place
 #include "compiler/Pipeline.h"
 #include "compiler/GenerateCode.h"
+#include "compiler/SlowProducts.h"
 #include "compiler/artifact/Launcher.h"
 #include "compiler/chat/ChatTemplate.h"
 #include "compiler/import/ImportModel.h"
@@ -210,6 +211,9 @@ llvm::Error Compilation::generateImages(std::vector<KernelImage> &images) {
     auto image = generateCode(*module, chosen, codegen);
     if (!image)
       return image.takeError();
+    std::string slow = describeSlowProducts(*module, *image);
+    if (!slow.empty())
+      report.warnings.push_back(slow);
     images.push_back(std::move(*image));
   }
   return llvm::Error::success();

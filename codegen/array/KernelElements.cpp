@@ -113,7 +113,7 @@ Value KernelElements::load(Value base, int64_t stride, RankedTensorType type, Va
   else if (isa<IntegerType>(element))
     memory = codeType(element);
   else if (isNarrowFloat(element))
-    memory = b.getIntegerType(element.getIntOrFloatBitWidth());
+    memory = b.getIntegerType(std::max(8u, element.getIntOrFloatBitWidth()));
   int64_t bytes = bytesOf(element);
   Value address = emit::address(b, base, offset, bytes);
   auto loaded = LLVM::LoadOp::create(b, memory, address, unsigned(bytes));
@@ -127,6 +127,13 @@ Value KernelElements::load(Value base, int64_t stride, RankedTensorType type, Va
   if (isNarrowFloat(element))
     return emitFromBits(b, value, cast<FloatType>(element));
   return value;
+}
+
+Value KernelElements::narrowToBits(Value element, FloatType type) {
+  return emitToBits(b, element, type);
+}
+Value KernelElements::narrowFromBits(Value bits, FloatType type) {
+  return emitFromBits(b, bits, type);
 }
 
 Value KernelElements::rounded(Value element, Type type) {

@@ -18,6 +18,8 @@ public:
   mlir::Value dim(mlir::FlatSymbolRefAttr symbol) override;
   void write(unsigned result, mlir::Value element, mlir::ValueRange indices) override;
   mlir::Value readBack(unsigned result, mlir::ValueRange indices) override;
+  mlir::Value narrowToBits(mlir::Value element, mlir::FloatType type) override;
+  mlir::Value narrowFromBits(mlir::Value bits, mlir::FloatType type) override;
   mlir::Value scratch() override { return frame.scratch(); }
   mlir::Value loadScratch(mlir::Type element, mlir::Value place) override;
   void storeScratch(mlir::Value element, mlir::Value place) override;

@@ -13,24 +13,26 @@ using namespace kiln;
 
 namespace {
 
-/// How a format of 8 bits spends them.
+/// How a format of 8 or 4 bits spends them.
 struct Shape {
-  unsigned mantissa;
+  unsigned bits, mantissa;
   int bias;
   bool hasInfinity;     // e5m2
   bool hasNegativeZero; // not the "fnuz" formats, whose one NaN is 0x80
-  uint32_t nan;         // magnitude bits of NaN
+  uint32_t nan;         // magnitude bits of NaN; where there is none, what stands for it
   uint32_t largest;     // magnitude bits of the largest finite number
 };
 
 Shape shapeOf(FloatType type) {
   if (isa<Float8E5M2Type>(type))
-    return {2, 15, true, true, 0x7f, 0x7b};
+    return {8, 2, 15, true, true, 0x7f, 0x7b};
   if (isa<Float8E5M2FNUZType>(type))
-    return {2, 16, false, false, 0x80, 0x7f};
+    return {8, 2, 16, false, false, 0x80, 0x7f};
   if (isa<Float8E4M3FNUZType>(type))
-    return {3, 8, false, false, 0x80, 0x7f};
-  return {3, 7, false, true, 0x7f, 0x7e}; // e4m3fn
+    return {8, 3, 8, false, false, 0x80, 0x7f};
+  if (isa<Float4E2M1FNType>(type))
+    return {4, 1, 1, false, true, 0, 7};
+  return {8, 3, 7, false, true, 0x7f, 0x7e}; // e4m3fn
 }
 
 struct Bits {
@@ -63,6 +65,18 @@ bool kiln::isNarrowFloat(Type type) {
   return isa<FloatType>(type) && type.getIntOrFloatBitWidth() < 32;
 }
 
+/// Powers of two from 2^-127 on and NaN, told by their exponents alone: those of f32.
+static Value emitFromExponent(const Bits &l, Value code) {
+  Value bits = l.select(l.is(I::eq, code, 0), l.constant(0x00400000), l.left(code, 23));
+  return l.asFloat(l.select(l.is(I::eq, code, 0xff), l.constant(0x7fc00000), bits));
+}
+static Value emitToExponent(const Bits &l, Value value) {
+  Value magnitude = l.mask(l.asBits(value), 0x7fffffff);
+  Value nearest = l.right(l.add(magnitude, l.constant(0x00400000)), 23);
+  Value code = l.select(l.is(I::ule, magnitude, 0x00600000), l.constant(0), nearest);
+  return arith::TruncIOp::create(l.b, l.b.getI8Type(), l.mask(code, 0xff));
+}
+
 Value kiln::emitFromBits(ImplicitLocOpBuilder &b, Value bits, FloatType type) {
   if (type.isF16())
     return emitHalfToFloat(b, bits);
@@ -71,7 +85,10 @@ Value kiln::emitFromBits(ImplicitLocOpBuilder &b, Value bits, FloatType type) {
   Bits l{b};
   Shape shape = shapeOf(type);
   Value code = arith::ExtUIOp::create(b, l.i32(), bits);
-  Value magnitude = l.mask(code, 0x7f);
+  if (isa<Float8E8M0FNUType>(type))
+    return emitFromExponent(l, code);
+  uint32_t signBit = 1u << (shape.bits - 1);
+  Value magnitude = l.mask(code, signBit - 1);
   Value moved = l.left(magnitude, 23 - shape.mantissa);
   Value value =
       arith::MulFOp::create(b, l.asFloat(moved), l.f32(std::ldexp(1.0, 127 - shape.bias)));
@@ -79,10 +96,10 @@ Value kiln::emitFromBits(ImplicitLocOpBuilder &b, Value bits, FloatType type) {
   if (shape.hasInfinity) {
     result = l.select(l.is(I::eq, magnitude, 0x7c), l.constant(0x7f800000), result);
     result = l.select(l.is(I::ugt, magnitude, 0x7c), l.constant(0x7fc00000), result);
-  } else if (shape.hasNegativeZero) {
+  } else if (shape.hasNegativeZero && shape.nan) {
     result = l.select(l.is(I::eq, magnitude, shape.nan), l.constant(0x7fc00000), result);
   }
-  result = l.either(result, l.left(l.mask(code, 0x80), 24));
+  result = l.either(result, l.left(l.mask(code, signBit), 32 - shape.bits));
   if (!shape.hasNegativeZero)
     result = l.select(l.is(I::eq, code, 0x80), l.constant(0x7fc00000), result);
   return l.asFloat(result);
@@ -102,6 +119,8 @@ Value kiln::emitToBits(ImplicitLocOpBuilder &b, Value value, FloatType type) {
   Bits l{b};
   if (type.isBF16())
     return arith::TruncIOp::create(b, b.getI16Type(), emitToBrain(l, value));
+  if (isa<Float8E8M0FNUType>(type))
+    return emitToExponent(l, value);
   Shape shape = shapeOf(type);
   unsigned dropped = 23 - shape.mantissa;
   Value bits = l.asBits(value), magnitude = l.mask(bits, 0x7fffffff);
@@ -115,14 +134,14 @@ Value kiln::emitToBits(ImplicitLocOpBuilder &b, Value value, FloatType type) {
       l.add(l.add(magnitude, l.constant(rebias + (1u << (dropped - 1)) - 1)), odd), dropped);
   uint32_t smallestNormal = uint32_t(127 + 1 - shape.bias) << 23;
   Value result = l.select(l.is(I::ult, magnitude, smallestNormal), subnormal, normal);
-  uint32_t over = shape.hasInfinity ? 0x7c : shape.nan;
+  uint32_t over = shape.hasInfinity ? 0x7c : shape.nan ? shape.nan : shape.largest;
   Value isOver = l.is(I::ugt, result, shape.largest);
   // Far beyond, the exponent would leave its field.
   Value isFar = l.is(I::uge, magnitude, uint32_t(127 + 20) << 23);
   isOver = arith::OrIOp::create(b, isOver, isFar);
   result = l.select(isOver, l.constant(over), result);
   result = l.select(l.is(I::ugt, magnitude, 0x7f800000), l.constant(shape.nan), result);
-  Value sign = l.right(l.mask(bits, 0x80000000), 24);
+  Value sign = l.right(l.mask(bits, 0x80000000), 32 - shape.bits);
   if (!shape.hasNegativeZero) // no sign for zero, and NaN has it already
     sign = l.select(l.is(I::eq, result, 0), l.constant(0), sign);
   return arith::TruncIOp::create(b, b.getI8Type(), l.either(result, sign));

@@ -33,6 +33,7 @@ static llvm::Expected<schema::DType> dtypeOf(StringRef name, Type type) {
       unsigned width;
       schema::DType isSigned, isUnsigned;
     } widths[] = {{1, schema::DType_boolean, schema::DType_boolean},
+                  {2, schema::DType_i2, schema::DType_u2},
                   {4, schema::DType_i4, schema::DType_u4},
                   {8, schema::DType_i8, schema::DType_u8},
                   {16, schema::DType_i16, schema::DType_u16},
@@ -51,6 +52,8 @@ static llvm::Expected<schema::DType> dtypeOf(StringRef name, Type type) {
                   .Case<Float8E4M3FNUZType>([](Type) { return schema::DType_f8e4m3fnuz; })
                   .Case<Float8E5M2Type>([](Type) { return schema::DType_f8e5m2; })
                   .Case<Float8E5M2FNUZType>([](Type) { return schema::DType_f8e5m2fnuz; })
+                  .Case<Float8E8M0FNUType>([](Type) { return schema::DType_f8e8m0; })
+                  .Case<Float4E2M1FNType>([](Type) { return schema::DType_f4e2m1; })
                   .Default([](Type) { return -1; });
   if (dtype >= 0)
     return schema::DType(dtype);

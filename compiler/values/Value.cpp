@@ -101,7 +101,8 @@ template <typename T> static void storeInteger(uint8_t *at, double number, unsig
 bool kiln::storeNumber(Value &value, int64_t i, double number) {
   uint8_t *at = value.bytes.data() + size_t(i) * value.elementBytes;
   if (const fltSemantics *semantics = smallFloat(value.type)) {
-    APFloat rounded(number);
+    bool hasNaN = value.type != OnnxType::Float4E2M1;
+    APFloat rounded(std::isnan(number) && !hasNaN ? 0.0 : number);
     bool lost;
     rounded.convert(*semantics, APFloat::rmNearestTiesToEven, &lost);
     uint64_t bits = rounded.bitcastToAPInt().getZExtValue();

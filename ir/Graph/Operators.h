@@ -5,8 +5,8 @@
 // Memory: a tensor is rows of its last dim, in row-major order; an element has a byte at least.
 // Types: iN is signed, uiN unsigned, i1 a truth value. In code an element has the `codeType` of its
 // type: integers lose their sign (the tensor's type tells how to read them) and have 8 bits at
-// least but for i1; floats of 16 and 8 bits are f32. Whoever asks for an element of a result rounds
-// it to the result's type, so an operator need not.
+// least but for i1; floats of 16 bits and fewer are f32. Whoever asks for an element of a result
+// rounds it to the result's type, so an operator need not.
 #ifndef KILN_IR_GRAPH_OPERATORS_H
 #define KILN_IR_GRAPH_OPERATORS_H
 
@@ -86,6 +86,14 @@ public:
   /// A value of one element type as another's: floats to integers towards zero, integers to
   /// narrower ones by their low bits, to i1: x != 0.
   mlir::Value convert(mlir::Value element, mlir::Type from, mlir::Type to);
+  /// The bits of a float of fewer than 32, an integer of 8 at least, and the float of such bits:
+  /// scalars, where kernels of array operators are made.
+  virtual mlir::Value narrowToBits(mlir::Value, mlir::FloatType) {
+    llvm_unreachable("narrow floats are elements of arrays");
+  }
+  virtual mlir::Value narrowFromBits(mlir::Value, mlir::FloatType) {
+    llvm_unreachable("narrow floats are elements of arrays");
+  }
 };
 
 /// What an operator that cannot be told by elements is made with: it writes its results itself.

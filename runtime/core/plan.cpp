@@ -11,8 +11,9 @@
 namespace kiln {
 
 uint64_t dtype_bytes(kiln_dtype_t dtype) {
-  static const uint8_t bytes[] = {4, 2, 2, 4, 8, 1, 1, 2, 4, 8, 2, 8, 1, 1, 1, 1, 1, 1, 1};
-  static_assert(sizeof(bytes) == KILN_U4 + 1, "one for each type");
+  static const uint8_t bytes[] = {4, 2, 2, 4, 8, 1, 1, 2, 4, 8, 2, 8,
+                                  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  static_assert(sizeof(bytes) == KILN_F8E8M0 + 1, "one for each type");
   return bytes[dtype];
 }
 

@@ -85,7 +85,11 @@ TEST(DescribeFunction, KnowsTheTypesOfTheBoundary) {
                                                           {"f8E4M3FN", schema::DType_f8e4m3fn},
                                                           {"f8E4M3FNUZ", schema::DType_f8e4m3fnuz},
                                                           {"f8E5M2", schema::DType_f8e5m2},
-                                                          {"f8E5M2FNUZ", schema::DType_f8e5m2fnuz}};
+                                                          {"f8E5M2FNUZ", schema::DType_f8e5m2fnuz},
+                                                          {"i2", schema::DType_i2},
+                                                          {"ui2", schema::DType_u2},
+                                                          {"f8E8M0FNU", schema::DType_f8e8m0},
+                                                          {"f4E2M1FN", schema::DType_f4e2m1}};
   for (auto [name, dtype] : types) {
     std::string text = branchingText;
     text.replace(text.find("xui16,"), 6, std::string("x") + name + ",");

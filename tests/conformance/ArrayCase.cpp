@@ -24,6 +24,10 @@ static std::string elementText(OnnxType type) {
     return "f8E5M2";
   case OnnxType::Float8E5M2FNUZ:
     return "f8E5M2FNUZ";
+  case OnnxType::Float8E8M0:
+    return "f8E8M0FNU";
+  case OnnxType::Float4E2M1:
+    return "f4E2M1FN";
   case OnnxType::Bool:
     return "i1";
   default: // "int8" or "uint8"

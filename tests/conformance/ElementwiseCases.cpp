@@ -196,12 +196,13 @@ struct NamedType {
 };
 const NamedType kSmallFloats[] = {{"f16", T::Float16},           {"bf16", T::BFloat16},
                                   {"f8E4M3FN", T::Float8E4M3FN}, {"f8E4M3FNUZ", T::Float8E4M3FNUZ},
-                                  {"f8E5M2", T::Float8E5M2},     {"f8E5M2FNUZ", T::Float8E5M2FNUZ}};
+                                  {"f8E5M2", T::Float8E5M2},     {"f8E5M2FNUZ", T::Float8E5M2FNUZ},
+                                  {"f4E2M1FN", T::Float4E2M1}};
 
 /// Every code of a small float as f32.
 ArrayCase widened(const NamedType &from) {
   ArrayCase c(std::string("every ") + from.name);
-  int64_t count = bytesInMemory(from.type) == 2 ? 65536 : 256;
+  int64_t count = int64_t(1) << bitsOf(from.type);
   auto x = c.codes({from.type, {count}});
   c.result(c.op("cast", {x}, {T::Float, {count}}));
   c.expect(0, 0, [](int64_t, const Lists &in) { return Lists{in[0]}; });
@@ -362,5 +363,6 @@ std::vector<ArrayCase> kiln::test::elementwiseCases() {
   };
   for (const NamedType &type : kSmallFloats)
     cases.push_back(widened(type));
+  cases.push_back(widened({"f8E8M0FNU", T::Float8E8M0}));
   return cases;
 }

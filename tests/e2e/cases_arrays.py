@@ -289,3 +289,35 @@ def size_of_mnist(tools):
     core, size = int(out.split()[1]), artifact.stat().st_size
     print(f"artifact {size} + runtime {core} = {size + core} bytes")
     expect(size + core <= 200_000, f"artifact {size} and runtime {core} bytes are more than 200,000")
+
+
+@case("arrays/sequences")
+def sequences(tools):
+    """A sequence at the boundary is its tensors; how many an input has is told when compiling."""
+    items = onnx.field(1, "x") + onnx.field(2, onnx.field(4, onnx.field(1, onnx.tensor_type(onnx.FLOAT, [2]))))
+    parts = onnx.field(1, "parts") + onnx.field(2, onnx.field(4, onnx.field(1, onnx.tensor_type(onnx.FLOAT, None))))
+    content = onnx.model(
+        [onnx.node("ConcatFromSequence", ["x"], ["all"], axis=0), onnx.node("Neg", ["all"], ["less"]),
+         onnx.node("SplitToSequence", ["less", "three"], ["parts"])],
+        [items], [parts], [onnx.tensor("three", onnx.INT64, [], [3])])
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        artifact = compile_model(tools, folder, content, "--dim", "x.length=3")
+        out, _ = tools.run(tools.kiln, "run", artifact, "--input", "x.0=1,2", "--input", "x.1=3,4", "--input", "x.2=5,6")
+        expect_equal(out, "parts.0: float32 [3] -1 -2 -3\nparts.1: float32 [3] -4 -5 -6\n", "what run prints")
+        _, error = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "net.kiln", good=False)
+        expect("expected --dim x.length=N with N from 0 to 1024" in error, error)
+
+
+@case("arrays/slow-products")
+def slow_products(tools):
+    """Groups of 12 channels are no whole vectors: a kernel without tiles computes them, and compile says so."""
+    content = onnx.model(
+        [onnx.node("Conv", ["x", "w"], ["y"], name="narrow", group=4)],
+        [onnx.value("x", onnx.FLOAT, [1, 48, 8, 8])], [onnx.value("y", onnx.FLOAT, [1, 48, 6, 6])],
+        [onnx.tensor("w", onnx.FLOAT, [48, 12, 3, 3], [0.5] * (48 * 12 * 9))])
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        (folder / "net.onnx").write_bytes(content)
+        _, error = tools.run(tools.kiln, "compile", folder / "net.onnx", "-o", folder / "net.kiln", "--target", "x86-64-v3")
+        expect("x86-64-v3: no fast kernel takes 1 product, which will be slow: narrow (" in error, error)

@@ -15,6 +15,8 @@ using namespace kiln::onnxtest;
 
 /// As ONNX's own runner compares.
 static constexpr double kRelative = 1e-3, kAbsolute = 1e-7;
+/// What a case may take: more than any needs.
+static constexpr uint64_t kMostBytes = uint64_t(4) << 30;
 
 template <typename... Args> static llvm::Error fail(const char *format, Args &&...args) {
   return llvm::createStringError(llvm::formatv(format, std::forward<Args>(args)...).str());
@@ -28,30 +30,52 @@ static bool isNumeric(OnnxType type) {
 bool onnxtest::hasTensorTypes(const OnnxModel &model) {
   for (const auto *values : {&model.graph.inputs, &model.graph.outputs})
     for (const OnnxValue &value : *values)
-      if (value.kind != OnnxValue::Tensor || !isNumeric(value.type))
+      if (value.kind == OnnxValue::Other || !isNumeric(value.type))
         return false;
   return true;
 }
 
 // ---- Reading ----------------------------------------------------------------------------------
 
-static llvm::Expected<std::vector<OnnxTensor>> readTensors(llvm::StringRef folder,
-                                                           llvm::StringRef role, size_t count) {
-  std::vector<OnnxTensor> tensors;
-  for (size_t i = 0; i < count; ++i) {
+/// Of each value its tensors: one, or those of a sequence or optional.
+using Values = std::vector<std::vector<OnnxTensor>>;
+
+static llvm::Expected<Values> readValues(llvm::StringRef folder, llvm::StringRef role,
+                                         const std::vector<OnnxValue> &declared) {
+  Values values;
+  for (auto [i, value] : llvm::enumerate(declared)) {
     llvm::SmallString<256> path(folder);
     llvm::sys::path::append(path, role + "_" + std::to_string(i) + ".pb");
     auto file = llvm::MemoryBuffer::getFile(path, false, false);
     if (!file)
       return fail("{0}: {1}", path, file.getError().message());
     llvm::StringRef text = (*file)->getBuffer();
-    auto tensor = readOnnxTensor(
-        llvm::ArrayRef(reinterpret_cast<const uint8_t *>(text.data()), text.size()), path);
-    if (!tensor)
-      return tensor.takeError();
-    tensors.push_back(std::move(*tensor));
+    auto tensors =
+        readOnnxTensors(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(text.data()), text.size()),
+                        value.kind, path);
+    if (!tensors)
+      return tensors.takeError();
+    values.push_back(std::move(*tensors));
   }
-  return tensors;
+  return values;
+}
+
+/// Says how many tensors a sequence or optional has, and what the model leaves open: their rank and
+/// the extents that all share.
+static void declareItems(OnnxCase &test, OnnxValue &value, const std::vector<OnnxTensor> &items) {
+  auto count = int64_t(items.size());
+  test.bounds.push_back({value.name + ".length", count, count});
+  if (value.hasShape || items.empty())
+    return;
+  value.hasShape = true;
+  value.shape.assign(items[0].dims.size(), {});
+  for (auto [dim, size] : llvm::enumerate(value.shape)) {
+    bool same = llvm::all_of(items, [&, dim = dim](const OnnxTensor &item) {
+      return dim < item.dims.size() && item.dims[dim] == items[0].dims[dim];
+    });
+    if (same)
+      size.extent = items[0].dims[dim];
+  }
 }
 
 /// A dim that was `extent` may be anything around it.
@@ -59,40 +83,53 @@ static DimBounds boundsAround(llvm::StringRef value, size_t dim, int64_t extent)
   return {(value + "_" + llvm::Twine(dim)).str(), std::min<int64_t>(extent, 1), 2 * extent + 1};
 }
 
-static void makeDynamic(OnnxCase &test) {
+static void makeDynamic(OnnxCase &test, const Values &inputs, const Values &outputs) {
   OnnxGraph &graph = test.model->graph;
-  auto loosen = [&](std::vector<OnnxValue> &values, const std::vector<OnnxTensor> &tensors) {
-    for (auto [value, tensor] : llvm::zip(values, tensors)) {
-      value.hasShape = true;
-      value.shape.assign(tensor.dims.size(), {});
-      for (auto [dim, extent] : llvm::enumerate(tensor.dims))
-        test.bounds.push_back(boundsAround(value.name, dim, extent));
-    }
+  auto loosen = [&](std::vector<OnnxValue> &values, const Values &all) {
+    for (auto [value, tensors] : llvm::zip(values, all))
+      for (auto [i, tensor] : llvm::enumerate(tensors)) {
+        bool isItem = value.kind != OnnxValue::Tensor;
+        value.hasShape = true;
+        value.shape.assign(tensor.dims.size(), {});
+        for (auto [dim, extent] : llvm::enumerate(tensor.dims))
+          test.bounds.push_back(boundsAround(
+              isItem ? value.name + "." + std::to_string(i) : value.name, dim, extent));
+      }
   };
-  loosen(graph.inputs, test.inputs);
-  loosen(graph.outputs, test.outputs);
+  loosen(graph.inputs, inputs);
+  loosen(graph.outputs, outputs);
   graph.values.clear();
 }
 
 /// Dims have one element at least, if nobody says otherwise; some tests have none.
-static void allowEmptyDims(OnnxCase &test) {
-  for (auto [value, tensor] : llvm::zip(test.model->graph.inputs, test.inputs))
-    for (auto [dim, extent] : llvm::zip(value.shape, tensor.dims))
-      if (extent == 0 && !dim.param.empty())
-        test.bounds.push_back({dim.param, 0, 4096});
+static void allowEmptyDims(OnnxCase &test, const Values &inputs) {
+  for (auto [value, tensors] : llvm::zip(test.model->graph.inputs, inputs))
+    for (const OnnxTensor &tensor : tensors)
+      for (auto [dim, extent] : llvm::zip(value.shape, tensor.dims))
+        if (extent == 0 && !dim.param.empty())
+          test.bounds.push_back({dim.param, 0, 4096});
 }
 
-static void makeConstant(OnnxCase &test) {
+/// A constant is a tensor: sequences and optionals stay inputs.
+static void makeConstant(OnnxCase &test, Values &inputs) {
   OnnxGraph &graph = test.model->graph;
-  for (auto [value, tensor] : llvm::zip(graph.inputs, test.inputs)) {
+  std::vector<OnnxValue> rest;
+  Values restInputs;
+  for (auto [value, tensors] : llvm::zip(graph.inputs, inputs)) {
+    if (value.kind != OnnxValue::Tensor) {
+      rest.push_back(value);
+      restInputs.push_back(std::move(tensors));
+      continue;
+    }
+    const OnnxTensor &tensor = tensors.front();
     auto constant = std::make_shared<OnnxTensor>(tensor);
     constant->name = value.name;
     constant->type = value.type; // the data of bfloat16 tests is said to be of uint16
     graph.initializers[value.name] = constant;
     graph.initializerOrder.push_back(constant);
   }
-  graph.inputs.clear();
-  test.inputs.clear();
+  graph.inputs = std::move(rest);
+  inputs = std::move(restInputs);
 }
 
 llvm::Expected<OnnxCase> onnxtest::readCase(llvm::StringRef folder, unsigned set, Mode mode) {
@@ -104,33 +141,40 @@ llvm::Expected<OnnxCase> onnxtest::readCase(llvm::StringRef folder, unsigned set
   if (!model)
     return model.takeError();
   test.model = std::move(*model);
-  auto inputs = readTensors(data, "input", test.model->graph.inputs.size());
+  auto inputs = readValues(data, "input", test.model->graph.inputs);
   if (!inputs)
     return inputs.takeError();
-  test.inputs = std::move(*inputs);
-  auto outputs = readTensors(data, "output", test.model->graph.outputs.size());
+  auto outputs = readValues(data, "output", test.model->graph.outputs);
   if (!outputs)
     return outputs.takeError();
-  test.outputs = std::move(*outputs);
   if (mode == Mode::Given)
-    allowEmptyDims(test);
+    allowEmptyDims(test, *inputs);
   if (mode == Mode::Dynamic)
-    makeDynamic(test);
+    makeDynamic(test, *inputs, *outputs);
   if (mode == Mode::Constant)
-    makeConstant(test);
+    makeConstant(test, *inputs);
+  for (auto [value, tensors] : llvm::zip(test.model->graph.inputs, *inputs)) {
+    if (value.kind != OnnxValue::Tensor)
+      declareItems(test, value, tensors);
+    for (OnnxTensor &tensor : tensors)
+      test.inputs.push_back(std::move(tensor));
+  }
+  for (std::vector<OnnxTensor> &tensors : *outputs)
+    for (OnnxTensor &tensor : tensors)
+      test.outputs.push_back(std::move(tensor));
   return test;
 }
 
 // ---- Running ----------------------------------------------------------------------------------
 
-/// An element's bytes where it is called; 4-bit ones take one each.
+/// An element's bytes where it is called; those of fewer than 8 bits take one each.
 static size_t callBytes(OnnxType type) { return std::max<size_t>(bitsOf(type) / 8, 1); }
 
 static std::vector<uint8_t> forCall(const OnnxTensor &tensor) {
   unsigned bits = bitsOf(tensor.type);
   if (bits >= 8)
     return tensor.bytes;
-  bool isSigned = tensor.type == OnnxType::Int4;
+  bool isSigned = tensor.type == OnnxType::Int4 || tensor.type == OnnxType::Int2;
   std::vector<uint8_t> bytes(tensor.elements);
   for (int64_t i = 0; i < tensor.elements; ++i) {
     unsigned code = tensor.bytes[i * bits / 8] >> (i * bits % 8) & ((1u << bits) - 1);
@@ -143,7 +187,7 @@ static double valueOf(OnnxType type, const uint8_t *bytes) {
   auto floating = [&](const llvm::fltSemantics &semantics) {
     uint64_t raw = 0;
     unsigned bits = llvm::APFloat::getSizeInBits(semantics);
-    std::memcpy(&raw, bytes, bits / 8);
+    std::memcpy(&raw, bytes, std::max(bits / 8, 1u));
     llvm::APFloat value(semantics, llvm::APInt(bits, raw));
     bool lossy;
     value.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmNearestTiesToEven, &lossy);
@@ -170,6 +214,10 @@ static double valueOf(OnnxType type, const uint8_t *bytes) {
     return floating(llvm::APFloat::Float8E5M2());
   case OnnxType::Float8E5M2FNUZ:
     return floating(llvm::APFloat::Float8E5M2FNUZ());
+  case OnnxType::Float8E8M0:
+    return floating(llvm::APFloat::Float8E8M0FNU());
+  case OnnxType::Float4E2M1:
+    return floating(llvm::APFloat::Float4E2M1FN());
   case OnnxType::Int64:
     return integer(int64_t());
   case OnnxType::Int32:
@@ -178,6 +226,7 @@ static double valueOf(OnnxType type, const uint8_t *bytes) {
     return integer(int16_t());
   case OnnxType::Int8:
   case OnnxType::Int4:
+  case OnnxType::Int2:
     return integer(int8_t());
   case OnnxType::UInt64:
     return integer(uint64_t());
@@ -234,6 +283,10 @@ static llvm::Error callMain(kiln_model_t *model, OnnxCase &test) {
     return fail("the artifact has no function 'main'");
   kiln_error error = {};
   auto failed = [&](const char *what) { return fail("{0}: {1}", what, error.text); };
+  if (kiln_function_input_count(main) != test.inputs.size() ||
+      kiln_function_output_count(main) != test.outputs.size())
+    return fail("expected {0} outputs, found {1}", test.outputs.size(),
+                kiln_function_output_count(main));
   // Free dims follow from the inputs' shapes.
   std::vector<int64_t> dims(kiln_function_dim_count(main), -1);
   for (size_t i = 0; i < kiln_function_input_count(main); ++i) {
@@ -262,6 +315,9 @@ static llvm::Error callMain(kiln_model_t *model, OnnxCase &test) {
     uint64_t size = callBytes(test.outputs[i].type);
     for (uint32_t d = 0; d < info.rank; ++d)
       size *= uint64_t(info.dim[d] < 0 ? info.extent[d] : all[info.dim[d]]);
+    if (size > kMostBytes)
+      return fail("output {0}: {1} bytes are planned, for dims that nothing bounds", info.name,
+                  size);
     blocks.emplace_back(size);
     outputs.push_back(blocks.back().buffer());
   }
@@ -272,6 +328,9 @@ static llvm::Error callMain(kiln_model_t *model, OnnxCase &test) {
   kiln_memory_needs needs;
   if (kiln_function_memory(main, dims.data(), 2, &needs, &error))
     return failed("memory");
+  if (needs.workspace_bytes > kMostBytes)
+    return fail("{0} bytes of workspace are planned, for dims that nothing bounds",
+                needs.workspace_bytes);
   Block workspace(needs.workspace_bytes);
   kiln_call_t call = {};
   call.dims = dims.data();

@@ -17,7 +17,7 @@ struct OnnxCase {
   std::vector<DimBounds> bounds;           // of dims that were made dynamic
 };
 
-/// Whether all inputs and outputs of the folder's model are tensors of numbers.
+/// Whether all inputs and outputs of the folder's model are tensors of numbers, or lists of them.
 bool hasTensorTypes(const OnnxModel &model);
 
 /// Reads the folder and the data set `set` (test_data_set_<set>).

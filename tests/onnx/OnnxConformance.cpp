@@ -188,7 +188,7 @@ static int report(llvm::ArrayRef<Case> cases, llvm::ArrayRef<Result> results,
   }
   size_t tried = passed + failed;
   std::printf("%s: %zu cases with tensor types: %zu pass (%.1f %%), %zu fail, %zu not as expected; "
-              "%zu others have sequences or strings\n",
+              "%zu others have strings\n",
               options.modeName.c_str(), tried, passed, tried ? 100.0 * passed / tried : 0, failed,
               unexpected, noTensors);
   return unexpected ? 1 : 0;

@@ -49,7 +49,7 @@ static double doubleOf(const uint8_t *bytes, Type element) {
   unsigned bits = element.getIntOrFloatBitWidth();
   if (auto floating = dyn_cast<FloatType>(element)) {
     uint64_t raw = 0;
-    std::memcpy(&raw, bytes, bits / 8);
+    std::memcpy(&raw, bytes, std::max(bits / 8, 1u));
     APFloat value(floating.getFloatSemantics(), APInt(bits, raw));
     bool lossy;
     value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
@@ -67,7 +67,7 @@ static int64_t integerOf(const uint8_t *bytes, Type element) {
   return element.isUnsignedInteger() ? int64_t(raw) : llvm::SignExtend64(raw, bits);
 }
 
-/// The bytes of a tensor as code reads its elements: 4-bit ones a byte each.
+/// The bytes of a tensor as code reads its elements: those of fewer than 8 bits a byte each.
 static std::vector<uint8_t> spread(std::vector<uint8_t> bytes, Type element, int64_t count) {
   unsigned bits = element.getIntOrFloatBitWidth();
   if (bits >= 8 || bits == 1)
@@ -75,7 +75,7 @@ static std::vector<uint8_t> spread(std::vector<uint8_t> bytes, Type element, int
   std::vector<uint8_t> result(count);
   for (int64_t i = 0; i < count; ++i) {
     uint64_t code = bytes[i * bits / 8] >> (i * bits % 8) & ((1u << bits) - 1);
-    result[i] = uint8_t(element.isUnsignedInteger() ? code : llvm::SignExtend64(code, bits));
+    result[i] = uint8_t(element.isSignlessInteger() ? llvm::SignExtend64(code, bits) : code);
   }
   return result;
 }
@@ -225,6 +225,8 @@ static std::vector<uint8_t> bytesOf(const Contents &contents, Type element) {
   auto floatBits = [&](double value) {
     APFloat exact(value);
     bool lossy;
+    if (isa<Float4E2M1FNType>(element) && exact.isNaN())
+      exact = APFloat(0.0); // it has none
     exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
                   &lossy);
     return exact.bitcastToAPInt().getZExtValue();
@@ -265,7 +267,7 @@ Value ArrayBuilder::weightOf(const Array &matrix, bool transpose) {
 
 /// One value for all elements is part of the code; others are a weight.
 Value ArrayBuilder::constantValue(const Array &array) {
-  // Four-bit elements take a byte each in the artifact.
+  // Elements of fewer than 8 bits take a byte each in the artifact.
   unsigned bits = array.element.getIntOrFloatBitWidth();
   if (!array.contents && bits < 8 && bits > 1) {
     auto bytes = readBytes(*array.constant, &model);

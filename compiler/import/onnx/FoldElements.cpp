@@ -175,7 +175,7 @@ static std::optional<double> foldReal(StringRef kind, ArrayRef<double> x) {
 static double rounded(double value, Type element) {
   if (!isa<FloatType>(element) || element.isF64())
     return value;
-  APFloat exact(value);
+  APFloat exact(isa<Float4E2M1FNType>(element) && std::isnan(value) ? 0.0 : value);
   bool lossy;
   exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
                 &lossy);
@@ -205,6 +205,8 @@ std::optional<Array> ArrayBuilder::foldMap(StringRef kind, ArrayRef<Array> opera
   unsigned bits = element.getIntOrFloatBitWidth();
   if (isa<IntegerType>(element) && bits < 32 && bits != 1 && kind != "identity")
     return std::nullopt; // they may wrap
+  if (isa<Float8E8M0FNUType>(element))
+    return std::nullopt; // rounded as the operator says
   Contents contents;
   bool known = true;
   SmallVector<int64_t> extents = fixedShape(shape);

@@ -36,6 +36,8 @@ private:
     return llvm::createStringError(model.file + ": " +
                                    llvm::join(problems, "\n" + model.file + ": "));
   }
+  std::optional<Array> declareTensor(const OnnxValue &input, const std::string &name,
+                                     ArrayBuilder &a);
   std::optional<Array> declareInput(const OnnxValue &input, ArrayBuilder &a);
   void deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &a);
   void addFacts(ModuleOp module);
@@ -61,39 +63,87 @@ static std::string describe(const OnnxValue &input, size_t dim) {
 
 /// An input's type and dims; the value is the function's argument. Sizes that may follow from
 /// others are left null: deriveDims.
-std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
-  if (input.kind != OnnxValue::Tensor) {
-    a.fail("input " + input.name + ": only tensors can be given, not sequences or optionals");
-    return std::nullopt;
-  }
+std::optional<Array> OnnxImport::declareTensor(const OnnxValue &input, const std::string &name,
+                                               ArrayBuilder &a) {
   Array array;
   array.element = elementTypeOf(input.type, &context);
   if (!array.element) {
-    a.fail(llvm::formatv("input {0}: elements of type {1} are not supported", input.name,
+    a.fail(llvm::formatv("input {0}: elements of type {1} are not supported", name,
                          nameOf(input.type)));
     return std::nullopt;
   }
   if (!input.hasShape) {
-    a.fail("input " + input.name + ": its rank is not declared");
+    a.fail("input " + name + ": its rank is not declared");
     return std::nullopt;
   }
   for (auto [position, dim] : llvm::enumerate(input.shape)) {
-    std::string name = nameOfDim(dim, input.name, position);
+    std::string size = nameOfDim(dim, name, position);
     if (dim.extent >= 0) {
       array.shape.push_back(a.number(dim.extent));
-    } else if (mayBeExpression(dim, bounds)) {
+    } else if (!a.findDim(size) && mayBeExpression(dim, bounds)) {
       array.shape.push_back({});
     } else {
-      DimBounds found = a.boundsOf(name, describe(input, position));
-      if (AffineExpr known = a.findDim(name)) {
+      DimBounds found = a.boundsOf(size, describe(input, position));
+      if (AffineExpr known = a.findDim(size)) {
         array.shape.push_back(known);
         continue;
       }
       array.shape.push_back(found.min == found.max ? a.number(found.min)
-                                                   : a.declareDim(name, found.min, found.max));
+                                                   : a.declareDim(size, found.min, found.max));
     }
   }
   return array;
+}
+
+/// A sequence is as many tensors as "<its name>.length" says, an optional one or none. What its
+/// type calls a dim is another size in each of them.
+std::optional<Array> OnnxImport::declareInput(const OnnxValue &input, ArrayBuilder &a) {
+  constexpr int64_t mostItems = 1024;
+  if (input.kind == OnnxValue::Tensor)
+    return declareTensor(input, input.name, a);
+  if (input.kind == OnnxValue::Other) {
+    a.fail("input " + input.name +
+           ": only tensors, and sequences and optionals of them, are taken");
+    return std::nullopt;
+  }
+  std::string wanted = input.name + ".length";
+  a.namedDims.push_back({wanted, "how many tensors input " + input.name + " has"});
+  const DimBounds *length =
+      llvm::find_if(bounds, [&](const DimBounds &given) { return given.name == wanted; });
+  int64_t most = input.kind == OnnxValue::Optional ? 1 : mostItems;
+  if (length == bounds.end() || length->min != length->max || length->min < 0 ||
+      length->max > most) {
+    a.fail(llvm::formatv("input {0}: how many tensors it has is part of the program: expected "
+                         "--dim {1}=N with N from 0 to {2}",
+                         input.name, wanted, most));
+    return std::nullopt;
+  }
+  OnnxValue item = input;
+  for (OnnxDim &dim : item.shape)
+    dim.param.clear();
+  Array list;
+  list.isList = true;
+  for (int64_t i = 0; i < length->min; ++i) {
+    std::optional<Array> tensor = declareTensor(item, input.name + "." + std::to_string(i), a);
+    if (!tensor)
+      return std::nullopt;
+    list.items.push_back(std::move(*tensor));
+  }
+  if (input.kind != OnnxValue::OptionalSequence || list.items.empty())
+    return list;
+  Array present; // an optional that holds a sequence
+  present.isList = true;
+  present.items.push_back(std::move(list));
+  return present;
+}
+
+/// The tensors of a value, by the names that callers see: "x", of a list "x.0", "x.1", …
+static void forTensors(Array &array, const std::string &name,
+                       llvm::function_ref<void(Array &, const std::string &)> visit) {
+  if (!array.isList)
+    return visit(array, name);
+  for (auto [i, item] : llvm::enumerate(array.items))
+    forTensors(item, name + "." + std::to_string(i), visit);
 }
 
 /// Sizes written as expressions of free dims; names that only look so are free dims.
@@ -169,28 +219,28 @@ llvm::Error OnnxImport::run() {
     inputs.push_back(*array);
   }
   for (auto [input, array] : llvm::zip(model.graph.inputs, inputs))
-    deriveDims(input, array, a);
+    forTensors(array, input.name,
+               [&](Array &tensor, const std::string &) { deriveDims(input, tensor, a); });
   for (auto [input, array] : llvm::zip(model.graph.inputs, inputs)) {
-    array.value = body->addArgument(a.typeOf(array), NameLoc::get(top.getStringAttr(input.name)));
+    forTensors(array, input.name, [&](Array &tensor, const std::string &name) {
+      tensor.value = body->addArgument(a.typeOf(tensor), NameLoc::get(top.getStringAttr(name)));
+      argumentNames.push_back(named(name));
+    });
     graph.values[input.name] = array;
-    argumentNames.push_back(named(input.name));
   }
   graph.run();
 
   // Every result is a value of its own.
   SmallVector<Value> results;
   if (!a.failed())
-    for (auto [declared, array] : llvm::zip(model.graph.outputs, graph.outputs())) {
-      a.location = NameLoc::get(top.getStringAttr(declared.name));
-      if (array.isList) {
-        a.fail("output " + declared.name + ": only tensors can be returned, not sequences");
-        break;
-      }
-      if (!array)
-        break;
-      results.push_back(a.compute("identity", array, array.element, array.shape).value);
-      resultNames.push_back(named(declared.name));
-    }
+    for (auto [declared, array] : llvm::zip(model.graph.outputs, graph.outputs()))
+      forTensors(array, declared.name, [&](Array &tensor, const std::string &name) {
+        a.location = NameLoc::get(top.getStringAttr(name));
+        if (!tensor)
+          return;
+        results.push_back(a.compute("identity", tensor, tensor.element, tensor.shape).value);
+        resultNames.push_back(named(name));
+      });
   if (!a.failed())
     a.problems = findUnknownDims(model.graph, a.namedDims, bounds);
   if (a.failed())

@@ -43,6 +43,14 @@ Type kiln::elementTypeOf(OnnxType type, MLIRContext *context) {
     return integer(4, false);
   case OnnxType::UInt4:
     return integer(4, true);
+  case OnnxType::Int2:
+    return integer(2, false);
+  case OnnxType::UInt2:
+    return integer(2, true);
+  case OnnxType::Float4E2M1:
+    return Float4E2M1FNType::get(context);
+  case OnnxType::Float8E8M0:
+    return Float8E8M0FNUType::get(context);
   case OnnxType::Float8E4M3FN:
     return Float8E4M3FNType::get(context);
   case OnnxType::Float8E4M3FNUZ:

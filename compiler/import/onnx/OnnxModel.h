@@ -170,6 +170,11 @@ readOnnxModel(llvm::ArrayRef<uint8_t> bytes, llvm::StringRef folder, llvm::Strin
 /// A serialized TensorProto (input_0.pb of a test).
 llvm::Expected<OnnxTensor> readOnnxTensor(llvm::ArrayRef<uint8_t> bytes, llvm::StringRef what);
 
+/// The tensors of a serialized TensorProto, SequenceProto or OptionalProto, as a value of that kind
+/// is written: one, any number, or one at most; of an optional sequence those of the sequence.
+llvm::Expected<std::vector<OnnxTensor>> readOnnxTensors(llvm::ArrayRef<uint8_t> bytes,
+                                                        OnnxValue::Kind kind, llvm::StringRef what);
+
 /// The bytes of a tensor, wherever they lie; `model` may be null for tensors without a file.
 llvm::Expected<std::vector<uint8_t>> readBytes(const OnnxTensor &tensor, const OnnxModel *model);
 

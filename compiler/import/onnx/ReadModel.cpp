@@ -9,6 +9,7 @@
 #include <climits>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/stubs/logging.h>
+#include <onnx/onnx-data_pb.h>
 
 using namespace llvm;
 using namespace kiln;
@@ -111,4 +112,41 @@ Expected<OnnxTensor> kiln::readOnnxTensor(ArrayRef<uint8_t> bytes, StringRef wha
   if (!tensor)
     return reading.problems.toError(what);
   return std::move(*tensor);
+}
+
+Expected<std::vector<OnnxTensor>> kiln::readOnnxTensors(ArrayRef<uint8_t> bytes,
+                                                        OnnxValue::Kind kind, StringRef what) {
+  std::vector<OnnxTensor> tensors;
+  if (kind == OnnxValue::Tensor) {
+    Expected<OnnxTensor> tensor = readOnnxTensor(bytes, what);
+    if (!tensor)
+      return tensor.takeError();
+    tensors.push_back(std::move(*tensor));
+    return tensors;
+  }
+  OnnxReading reading(what, "");
+  auto add = [&](onnx::TensorProto &proto) {
+    auto tensor = readTensor(proto, "tensor '" + printable(proto.name()) + "'", reading);
+    if (tensor)
+      tensors.push_back(std::move(*tensor));
+    return bool(tensor);
+  };
+  auto addAll = [&](onnx::SequenceProto &sequence) {
+    if (sequence.sparse_tensor_values_size() || sequence.sequence_values_size() ||
+        sequence.map_values_size() || sequence.optional_values_size())
+      return reading.fail("sequence", "expected tensors alone");
+    return llvm::all_of(*sequence.mutable_tensor_values(), add);
+  };
+  onnx::SequenceProto sequence;
+  onnx::OptionalProto optional;
+  bool read = false;
+  if (kind == OnnxValue::Sequence) {
+    read = parseMessage(bytes, sequence, reading) && addAll(sequence);
+  } else if (parseMessage(bytes, optional, reading)) {
+    read = !(optional.has_tensor_value() && !add(*optional.mutable_tensor_value())) &&
+           !(optional.has_sequence_value() && !addAll(*optional.mutable_sequence_value()));
+  }
+  if (!read)
+    return reading.problems.toError(what);
+  return tensors;
 }

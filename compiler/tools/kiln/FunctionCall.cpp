@@ -72,6 +72,14 @@ OnnxType kiln::typeOf(kiln_dtype_t dtype) {
     return OnnxType::Int4;
   case KILN_U4:
     return OnnxType::UInt4;
+  case KILN_I2:
+    return OnnxType::Int2;
+  case KILN_U2:
+    return OnnxType::UInt2;
+  case KILN_F4E2M1:
+    return OnnxType::Float4E2M1;
+  case KILN_F8E8M0:
+    return OnnxType::Float8E8M0;
   }
   return OnnxType::Undefined;
 }
@@ -160,8 +168,9 @@ bool FunctionCall::setInput(size_t input, Value value, std::string &problem) {
   const kiln_value_info &info = model.inputs[input];
   OnnxType wanted = typeOf(info.dtype);
   std::string what = "input " + std::string(info.name) + ": ";
-  bool isSmall = wanted == OnnxType::Int4 || wanted == OnnxType::UInt4;
-  bool isByte = value.type == (wanted == OnnxType::Int4 ? OnnxType::Int8 : OnnxType::UInt8);
+  bool isSigned = wanted == OnnxType::Int4 || wanted == OnnxType::Int2;
+  bool isSmall = isSigned || wanted == OnnxType::UInt4 || wanted == OnnxType::UInt2;
+  bool isByte = value.type == (isSigned ? OnnxType::Int8 : OnnxType::UInt8);
   bool isNameless =
       value.type == OnnxType::Undefined && value.elementBytes == bytesInMemory(wanted);
   if (value.type != wanted && !isNameless && !(isSmall && isByte)) {
@@ -173,11 +182,11 @@ bool FunctionCall::setInput(size_t input, Value value, std::string &problem) {
     return false;
   }
   value.type = wanted;
-  int least = wanted == OnnxType::Int4 ? -8 : 0;
+  int count = 1 << bitsOf(wanted), least = isSigned ? -count / 2 : 0, most = least + count - 1;
   for (int64_t i = 0; isSmall && i < value.count(); ++i)
-    if (double number = numberAt(value, i); number < least || number > least + 15) {
+    if (double number = numberAt(value, i); number < least || number > most) {
       problem = what + "expected elements from " + std::to_string(least) + " to " +
-                std::to_string(least + 15) + ", found " + std::to_string(int(number));
+                std::to_string(most) + ", found " + std::to_string(int(number));
       return false;
     }
   bool fits = value.dims.size() == info.rank;

@@ -173,28 +173,6 @@ static Value power(ElementBuilder &e, ComputeOp op, ValueRange x) {
   return e.convert(math::RoundEvenOp::create(e.b, result), wide, m.typeOf(0));
 }
 
-static Value truncateOrRound(ElementBuilder &e, ComputeOp op, ValueRange x) {
-  RankedTensorType to = tensorOf(op.getResult(0));
-  Type from = tensorOf(op.getOperand(0)).getElementType();
-  Value result = e.convert(x[0], from, to.getElementType());
-  if (!hasParam(op, "saturate") || intParam(op, "saturate") == 0)
-    return result;
-  const llvm::fltSemantics &format = cast<FloatType>(to.getElementType()).getFloatSemantics();
-  double most = APFloat::getLargest(format).convertToDouble();
-  Maker m(e, op);
-  Value clamped = arith::MinimumFOp::create(
-      e.b, arith::MaximumFOp::create(e.b, result, m.like(result, -most)), m.like(result, most));
-  return clamped;
-}
-
-/// The same bits as another type of as many, neither a truth value nor a narrow float.
-static Value reinterpret(ElementBuilder &e, ComputeOp op, ValueRange x) {
-  Type to = ElementBuilder::codeType(tensorOf(op.getResult(0)).getElementType());
-  if (auto vector = dyn_cast<VectorType>(x[0].getType()))
-    to = vector.clone(to);
-  return to == x[0].getType() ? x[0] : arith::BitcastOp::create(e.b, to, x[0]).getResult();
-}
-
 static Value minimum(ElementBuilder &e, ComputeOp op, ValueRange x) {
   return byType<arith::MinimumFOp, arith::MinSIOp, arith::MinUIOp>(e, op, x);
 }
@@ -330,10 +308,11 @@ static LogicalResult verifyTypes(ComputeOp op) {
   bool bits = llvm::StringSwitch<bool>(kind)
                   .Cases({"and", "or", "xor", "not", "shift_left", "shift_right"}, true)
                   .Default(false);
-  bool any = mapOperands(kind) > 1 || llvm::StringSwitch<bool>(kind)
-                                          .Cases({"identity", "cast", "abs", "neg", "sign"}, true)
-                                          .Cases({"relu", "not"}, true)
-                                          .Default(false);
+  bool any = mapOperands(kind) > 1 ||
+             llvm::StringSwitch<bool>(kind)
+                 .Cases({"identity", "cast", "bitcast", "abs", "neg", "sign"}, true)
+                 .Cases({"relu", "not"}, true)
+                 .Default(false);
   if (bits ? isa<FloatType>(element) : !any && !isa<FloatType>(element))
     return op.emitOpError() << kind << " takes " << (bits ? "integers" : "floats") << ", found "
                             << element;
@@ -373,8 +352,8 @@ ArrayRef<Operator> graph::mapOperators() {
   using I = arith::CmpIPredicate;
   static const Operator table[] = {
       MAP("identity", return x[0]),
-      MAP_FUNCTION("cast", truncateOrRound),
-      MAP_FUNCTION("bitcast", reinterpret),
+      MAP_FUNCTION("cast", castElement),
+      MAP_FUNCTION("bitcast", bitcastElement),
       MAP("where", return m.select(x[0], x[1], x[2])),
       // Arithmetic
       MAP_FUNCTION("add", (byType<arith::AddFOp, arith::AddIOp, arith::AddIOp>)),

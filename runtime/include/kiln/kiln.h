@@ -94,8 +94,12 @@ typedef enum kiln_dtype_t {
   KILN_F8E4M3FNUZ = 14,
   KILN_F8E5M2 = 15,
   KILN_F8E5M2FNUZ = 16,
-  KILN_I4 = 17, /* a byte each, -8 to 7 */
-  KILN_U4 = 18, /* a byte each, 0 to 15 */
+  KILN_I4 = 17,     /* a byte each, -8 to 7 */
+  KILN_U4 = 18,     /* a byte each, 0 to 15 */
+  KILN_I2 = 19,     /* a byte each, -2 to 1 */
+  KILN_U2 = 20,     /* a byte each, 0 to 3 */
+  KILN_F4E2M1 = 21, /* a byte each, the code in its low bits */
+  KILN_F8E8M0 = 22,
 } kiln_dtype_t;
 
 #define KILN_MAX_RANK 8

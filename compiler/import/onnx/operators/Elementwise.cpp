@@ -86,10 +86,18 @@ static void importIsInf(NodeImport &n) {
 }
 
 /// What is too large for a float of 8 bits becomes the largest it has, unless told otherwise.
+/// Powers of two, which have no mantissa, say how they are rounded.
 static void addCast(NodeImport &n, const Array &x, Type element) {
   bool narrow = isa<FloatType>(element) && element.getIntOrFloatBitWidth() == 8;
-  DictionaryAttr params =
-      n.a.params({{"saturate", n.a.attr(int64_t(narrow && n.integer("saturate", 1)))}});
+  SmallVector<ArrayBuilder::Param> entries = {
+      {"saturate", n.a.attr(int64_t(narrow && n.integer("saturate", 1)))}};
+  if (isa<Float8E8M0FNUType>(element)) {
+    std::string mode = n.text("round_mode", "up");
+    if (mode != "up" && mode != "down" && mode != "nearest")
+      return n.fail("round_mode: expected up, down or nearest, found " + mode);
+    entries.push_back({"round", n.a.attr(StringRef(mode))});
+  }
+  DictionaryAttr params = n.a.params(entries);
   n.results.push_back(narrow ? n.a.map("cast", x, element, params) : n.a.cast(x, element));
 }
 
@@ -244,15 +252,12 @@ static void importBitCast(NodeImport &n) {
   int64_t told = n.integer("to", 0);
   Type to = told > 0 && told <= 26 ? elementTypeOf(OnnxType(told), a.b.getContext()) : Type();
   auto bits = [](Type type) { return type.isInteger(1) ? 8 : type.getIntOrFloatBitWidth(); };
-  auto isNarrow = [](Type type) {
-    return isa<FloatType>(type) && type.getIntOrFloatBitWidth() < 32;
-  };
   if (!to || bits(to) != bits(x.element))
     return n.fail(llvm::formatv("type {0} has not as many bits as the input's elements", told));
   if (to == x.element)
     return n.results.push_back(x);
-  if (isNarrow(to) || isNarrow(x.element))
-    return n.fail("bits of floats of fewer than 32 bits are not taken as others");
+  if (bits(to) < 8)
+    return n.fail("bits of elements of fewer than 8 bits are not taken as others");
   // Truth values are bytes, 0 or 1.
   if (to.isInteger(1) || x.element.isInteger(1))
     return n.results.push_back(a.cast(x, to));

@@ -225,6 +225,22 @@ static void importDft(NodeImport &n) {
   n.results.push_back(transformAlong(n, x, *axis));
 }
 
+/// As many frames of `length` as a signal of `size` has, each a step behind the one before, where
+/// the step is given by the call: a computed dim.
+static AffineExpr countFrames(NodeImport &n, AffineExpr size, AffineExpr length) {
+  ArrayBuilder &a = n.a;
+  Type i64 = a.b.getI64Type(), truth = a.b.getI1Type();
+  Array zero = a.integers(a.number(0)), one = a.integers(a.number(1));
+  Array step = a.map("max", {a.cast(a.reshape(n.inputs[1], a.number(1)), i64), one});
+  Array rest = a.sub(a.integers(size), a.integers(length));
+  Array some = a.add(a.div(rest, step), one);
+  Array count = a.map("where", {a.map("less", {rest, zero}, truth), zero, some}, i64);
+  AffineExpr frames = a.declareComputedDim(n.node.outputs[0] + "_frames", 0,
+                                           std::max<int64_t>(a.boundsOf(size).second, 1));
+  a.setDims(frames, count);
+  return frames;
+}
+
 /// Transforms of overlapping frames [batch, frames, length, parts] of a signal.
 static void importStft(NodeImport &n) {
   if (!n.input(0) || !n.input(1))
@@ -267,7 +283,7 @@ static void importStft(NodeImport &n) {
   else if (declared)
     frames = (*declared)[1];
   else
-    return n.fail("the number of frames is not known");
+    frames = countFrames(n, x.shape[1], length);
   if (declared && !isa<AffineConstantExpr>(frequencies))
     frequencies = (*declared)[2];
   Array framed =

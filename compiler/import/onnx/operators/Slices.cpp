@@ -172,6 +172,20 @@ static void importSlice(NodeImport &n) {
   n.results.push_back(a.compute("slice", {x, row(0), row(2)}, x.element, shape));
 }
 
+/// What each of `rank` dims gets of the pads [k] of axes [k] that a call gives.
+static Array padsOfDims(ArrayBuilder &a, const Array &pads, const Array &axes, int64_t rank) {
+  Type i64 = a.b.getI64Type(), truth = a.b.getI1Type();
+  Array zero = a.scalar(i64, 0);
+  Array fromEnd = a.add(axes, a.scalar(i64, double(rank)));
+  Array places = a.map("where", {a.map("less", {axes, zero}, truth), fromEnd, axes}, i64);
+  SmallVector<AffineExpr> numbers;
+  for (int64_t dim = 0; dim < rank; ++dim)
+    numbers.push_back(a.number(dim));
+  Array dims = a.reshape(a.integers(numbers), a.numbers({rank, 1}));
+  Array isHere = a.map("equal", {dims, places}, truth);
+  return a.reduce("sum", a.map("where", {isHere, pads, zero}, i64), {1}, false);
+}
+
 static void importPad(NodeImport &n) {
   const Array &x = n.input(0);
   if (!x)
@@ -182,9 +196,12 @@ static void importPad(NodeImport &n) {
   if (n.version >= 11 && n.has(2))
     value = a.reshape(n.inputs[2], {});
   std::optional<SmallVector<int64_t>> axes;
+  bool axesGiven = false; // by the call
   if (n.version >= 18 && n.has(3)) {
-    axes = n.axes("", 3, x.rank());
-    if (!axes)
+    axesGiven = !a.isConstant(n.inputs[3]);
+    if (axesGiven && n.inputs[3].rank() != 1)
+      return n.fail("axes are no vector");
+    if (!axesGiven && !(axes = n.axes("", 3, x.rank())))
       return;
   }
   int64_t rank = x.rank();
@@ -209,11 +226,18 @@ static void importPad(NodeImport &n) {
                                             {"pads_given", a.attr(int64_t(bool(operandPads)))}})));
   };
   SmallVector<int64_t> zeros(rank, 0);
-  if (!known) {
+  if (!known || axesGiven) {
     Array given = a.cast(n.inputs[1], a.b.getI64Type());
     int64_t count = axes ? int64_t(axes->size()) : rank;
     Array before, after;
-    if (!axes) {
+    if (axesGiven) {
+      Array places = a.cast(n.inputs[3], a.b.getI64Type());
+      AffineExpr half = places.shape[0];
+      if (given.rank() != 1 || !a.sameOrRequired(given.shape[0], half * 2, "pads of each axis"))
+        return n.fail("expected two pads for each axis");
+      before = padsOfDims(a, a.sliceAt(given, a.number(0), half), places, rank);
+      after = padsOfDims(a, a.sliceAt(given, half, half), places, rank);
+    } else if (!axes) {
       before = a.slice(given, 0, a.number(rank));
       after = a.slice(given, rank, a.number(rank));
     } else {
