@@ -113,11 +113,12 @@ SmallVector<Value> kiln::emitByteProducts(ImplicitLocOpBuilder &b, const BytePro
     for (size_t r = 0; r < rows; ++r) {
       if (!products.places[r] && !form.outside)
         continue;
-      Value x =
-          products.places[r]
-              ? loadQuad(b, form, address(b, products.rows, quad, 4, *products.places[r] + i * 4),
-                         count)
-              : outsideQuads(b, form);
+      Value x = outsideQuads(b, form);
+      if (products.places[r]) {
+        bool readsPast = products.mayReadPast && products.mayReadPast(r);
+        x = loadQuad(b, form, address(b, products.rows, quad, 4, *products.places[r] + i * 4),
+                     readsPast ? 4 : count);
+      }
       for (size_t p = 0; p < weights.size(); ++p)
         next[p * rows + r] = emitByteDot(b, *form.dot, next[p * rows + r], x, weights[p]);
     }

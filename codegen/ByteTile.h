@@ -31,7 +31,10 @@ struct ByteProducts {
   /// outside of the image.
   llvm::ArrayRef<std::optional<int64_t>> places;
   llvm::ArrayRef<mlir::Value> panels; // the weights of the first element
-  int64_t depth;                      // not a multiple of 4: the last quad is read byte by byte
+  int64_t depth;
+  /// Where depth is no multiple of 4, whether a row's last quad may be read with the bytes behind
+  /// it, which meet weights of 0; else it is put together from its own. Null: never.
+  llvm::function_ref<bool(size_t row)> mayReadPast = nullptr;
 };
 
 /// Adds them to `sums`, vector<16xi32> [panel][row].

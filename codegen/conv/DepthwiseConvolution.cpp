@@ -107,7 +107,9 @@ private:
     VectorType type = sumType();
     int64_t bytes = lanes * shape.tapDepth() * shape.format->bits / 8;
     Value at = address(b, panelAt(panel), tap, bytes, i * bytes);
-    if (shape.format->id == FormatId::F32 || shape.isCodes())
+    if (shape.isCodes()) // of a tap's quads the first holds its weight
+      return load(b, type, at, PanelLayout::kAlignment);
+    if (shape.format->id == FormatId::F32)
       return load(b, type, at, unsigned(bytes));
     return arith::ExtFOp::create(b, type,
                                  load(b, vectorOf(lanes, b.getF16Type()), at, unsigned(bytes)));

@@ -206,10 +206,11 @@ private:
   /// without a place lie outside of the image.
   SmallVector<Value> multiply(const Columns &at, Value rows,
                               ArrayRef<std::optional<int64_t>> places, Value tap, int64_t depth,
-                              ValueRange sums) {
+                              ValueRange sums,
+                              llvm::function_ref<bool(size_t row)> mayReadPast = nullptr) {
     SmallVector<Value> panels = panelsAt(at, tap);
     if (shape.isCodes())
-      return emitByteProducts(b, {form, rows, places, panels, depth}, sums);
+      return emitByteProducts(b, {form, rows, places, panels, depth, mayReadPast}, sums);
     return emitFloatProducts(b, {rows, places, panels, shape.format, depth}, sums);
   }
 
@@ -268,6 +269,18 @@ private:
     }
   }
 
+  /// Whether in any tile of the run enough pixels of the line follow what the row sees at a tap for
+  /// a whole quad to be read.
+  bool mayReadPast(const TileRun &run, int64_t row, int64_t tap) const {
+    size_t last = shape.spatial() - 1;
+    if (!shape.isStatic())
+      return false;
+    int64_t position = run.first + (run.count - 1) * run.rows + row;
+    int64_t pixel =
+        position * shape.strides[last] + tap * shape.dilations[last] - shape.padsBegin[last];
+    return (shape.imageExtent(last) - 1 - pixel) * shape.imageStride >= 4 - shape.depth() % 4;
+  }
+
   void emitTile(const TileRun &run, const ImageLines::Line &line, Value position, Value row,
                 const Columns &at) {
     size_t last = shape.spatial() - 1;
@@ -288,7 +301,8 @@ private:
           if (run.isInterior())
             return loop(b, i64(b, 0), i64(b, taps), 1, carried, [&](Value i, ValueRange inner) {
               return multiply(at, address(b, start, i, step), places, frame.add(tap, i), depth,
-                              inner);
+                              inner,
+                              [&](size_t r) { return mayReadPast(run, int64_t(r), taps - 1); });
             });
           SmallVector<Value> current(carried);
           SmallVector<std::optional<int64_t>> all(places);
@@ -302,7 +316,8 @@ private:
             if (run.inside[size_t(i)].first < run.inside[size_t(i)].second ||
                 (shape.isCodes() && form.outside))
               current = multiply(at, anotherName(b, address(b, start, i * step)), places,
-                                 frame.add(tap, i64(b, i)), depth, current);
+                                 frame.add(tap, i64(b, i)), depth, current,
+                                 [&](size_t r) { return mayReadPast(run, int64_t(r), i); });
           }
           return current;
         });

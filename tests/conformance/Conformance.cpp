@@ -287,9 +287,8 @@ void TargetConformance::runFine(const ConformanceCase &kernel, const KernelEmitt
 
 int TargetConformance::run(llvm::StringRef part, int most) {
   std::vector<ConformanceCase> cases = contractionCases();
-  for (auto more :
-       {lookupCases(), attentionCases(), convolutionCases(), codeCases(), arrayCases(),
-        arrayProductCases()})
+  for (auto more : {lookupCases(), attentionCases(), convolutionCases(), codeCases(), arrayCases(),
+                    arrayProductCases()})
     cases.insert(cases.end(), more.begin(), more.end());
   // On the host's own target the reference would be compared with itself.
   bool isHost = &target == llvm::cantFail(hostTarget());

@@ -14,6 +14,8 @@ namespace kiln::test {
 struct Call {
   std::vector<Buffer<uint8_t>> buffers; // of the kernel's reads and writes, in order
   std::vector<int64_t> dims;
+  /// Buffers of which not a byte behind their last may be touched, or be at any alignment.
+  std::vector<size_t> fenced = {};
   /// Each buffer that the kernel writes: its f32 (or f16) elements are compared. For padded rows
   /// only the first `columns` of each `stride` count.
   struct Result {

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <fstream>
 #if defined(__linux__)
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -114,6 +115,40 @@ bool TargetImage::run(Call &call) {
   return library ? runHere(call, items, scratchBytes) : runEmulated(call, items, scratchBytes);
 }
 
+namespace {
+/// A copy of a buffer that ends where memory ends.
+class Fenced {
+public:
+  explicit Fenced(Buffer<uint8_t> &original) : original(original) {
+#if defined(__linux__)
+    size_t page = size_t(sysconf(_SC_PAGESIZE)), pages = original.size() / page + 2;
+    bytes = pages * page;
+    memory = static_cast<uint8_t *>(
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (memory == MAP_FAILED || mprotect(memory + bytes - page, page, PROT_NONE) != 0)
+      std::abort();
+    start = memory + bytes - page - original.size();
+    std::memcpy(start, original.data(), original.size());
+#else
+    start = original.data();
+#endif
+  }
+  ~Fenced() {
+#if defined(__linux__)
+    std::memcpy(original.data(), start, original.size());
+    munmap(memory, bytes);
+#endif
+  }
+  Fenced(const Fenced &) = delete;
+  uint8_t *data() { return start; }
+
+private:
+  Buffer<uint8_t> &original;
+  uint8_t *memory = nullptr, *start = nullptr;
+  size_t bytes = 0;
+};
+} // namespace
+
 bool TargetImage::runHere(Call &call, int64_t items, int64_t scratchBytes) {
   auto function = reinterpret_cast<kiln_kernel_fn>(dlsym(library, "kernel"));
   if (!function) {
@@ -126,6 +161,11 @@ bool TargetImage::runHere(Call &call, int64_t items, int64_t scratchBytes) {
   std::vector<void *> buffers;
   for (Buffer<uint8_t> &buffer : call.buffers)
     buffers.push_back(buffer.data());
+  std::vector<std::unique_ptr<Fenced>> fences;
+  for (size_t index : call.fenced) {
+    fences.push_back(std::make_unique<Fenced>(call.buffers[index]));
+    buffers[index] = fences.back()->data();
+  }
   // Three ranges, out of order, as two workers might take them.
   std::vector<uint32_t> counters(size_t(image.kernels.front().counters) + 1);
   Buffer<uint8_t> otherScratch(scratch);
