@@ -319,10 +319,11 @@ void MatrixContraction::multiplySteps(Value first, Value count, Value from, Valu
             expandPiece(next, piece, i);
         });
         // The next chunk may have more groups than this one.
-        loop(b, step.groups, next.groups, 1, [&](Value i) {
-          for (const Piece &piece : pieces)
-            expandPiece(next, piece, i);
-        });
+        if (groups % chunkGroups)
+          loop(b, step.groups, next.groups, 1, [&](Value i) {
+            for (const Piece &piece : pieces)
+              expandPiece(next, piece, i);
+          });
       };
       if (expands)
         branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::slt, pair, expandingPairs),
