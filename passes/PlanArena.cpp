@@ -28,10 +28,11 @@ using Largest = SizeTable::Largest;
 
 static constexpr int64_t kAlignment = 64;
 static constexpr int64_t kLargest = int64_t(1) << 62;
-/// Orders of kinds that are tried at most, and work (buffers squared, times points) that is spent
-/// at most.
+/// Orders that are tried at most, and work (comparisons, values at points) that is spent at most.
 static constexpr int kMaxOrders = 5040;
-static constexpr int64_t kMaxWork = 400'000'000;
+static constexpr int64_t kMaxWork = 60'000'000;
+static constexpr size_t kPlansOfPoints = 16;
+static constexpr int64_t kRaise = 20;           // the work of making a function
 static constexpr size_t kMaxFunctions = 20'000; // before the table is made anew
 
 namespace {
@@ -57,7 +58,7 @@ private:
   void findConflicts();
   void findLowerBounds();
   void place(size_t buffer);
-  void lift(size_t buffer, Largest &offset);
+  void lift(size_t buffer, ArrayRef<size_t> others, Largest &offset);
   void tryOrder(ArrayRef<size_t> order);
   void tryKinds(ArrayRef<size_t> order);
   void tryPlanOf(size_t point, int64_t effort);
@@ -83,8 +84,8 @@ private:
   ArenaPlan best;
   Excess found, least, leastOfKinds; // of the last plan, the best, the best that goes by kinds
   SmallVector<size_t> bestKinds, bestOrder;
-  int64_t tries = 0;   // that are left
-  uint64_t random = 1; // a fixed sequence: equal inputs give equal plans
+  int64_t tries = 0, work = 0; // so far
+  uint64_t random = 1;         // a fixed sequence: equal inputs give equal plans
 };
 
 } // namespace
@@ -160,15 +161,17 @@ void Planner::findLowerBounds() {
   lowerBounds = table.getAll(largest);
 }
 
-/// Raises the offset until the buffer touches none of those placed that it conflicts with.
-void Planner::lift(size_t buffer, Largest &offset) {
+/// Raises the offset until the buffer touches none of the others, which are in the order of their
+/// offsets, more or less: once through them is mostly enough.
+void Planner::lift(size_t buffer, ArrayRef<size_t> others, Largest &offset) {
   for (bool changed = true; changed;) {
     changed = false;
+    work += int64_t(others.size());
     Largest end = table.sum(offset, sizes[buffer]);
-    for (size_t other : conflicts[buffer]) {
-      if (!placed[other] || table.isAtMost(ends[other], offset) ||
-          table.isAtMost(end, offsets[other]))
+    for (size_t other : others) {
+      if (table.isAtMost(ends[other], offset) || table.isAtMost(end, offsets[other]))
         continue;
+      work += kRaise;
       table.raise(offset, ends[other]);
       table.shorten(offset, maxLength);
       end = table.sum(offset, sizes[buffer]);
@@ -180,10 +183,20 @@ void Planner::lift(size_t buffer, Largest &offset) {
 /// Puts the buffer at 0, at the end of one that it conflicts with or just below one, or where it
 /// then fits above these: where the arena grows least, and then where the gap above is least.
 void Planner::place(size_t buffer) {
+  SmallVector<size_t> others;
+  for (size_t other : conflicts[buffer])
+    if (placed[other])
+      others.push_back(other);
+  size_t last = std::min<size_t>(1, points.size() - 1); // mostly that of the largest dims
+  llvm::stable_sort(others, [&](size_t a, size_t b) {
+    return table.at(offsets[a], last) < table.at(offsets[b], last);
+  });
+  // Where thousands of buffers are live together, some have to do.
+  size_t most = size_t(kMaxWork / kRaise) / (buffers.size() * (others.size() + 1)) + 1;
+  size_t step = others.size() / most + 1;
   SmallVector<Largest> candidates{{table.add(LinearBytes(domain.getVariableCount() + 1, 0))}};
-  for (size_t other : conflicts[buffer]) {
-    if (!placed[other])
-      continue;
+  for (size_t i = 0; i < others.size(); i += step) {
+    size_t other = others[i];
     candidates.push_back(ends[other]);
     // Just below, where the offset leaves room in every coefficient.
     LinearBytes below = table.get(offsets[other].front());
@@ -192,32 +205,43 @@ void Planner::place(size_t buffer) {
     if (offsets[other].size() == 1 && llvm::all_of(below, [](int64_t term) { return term >= 0; }))
       candidates.push_back({table.add(below)});
   }
+  std::sort(candidates.begin(), candidates.end());
+  candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
   for (Largest &candidate : candidates)
-    lift(buffer, candidate);
+    lift(buffer, others, candidate);
   std::sort(candidates.begin(), candidates.end());
   candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
 
-  std::pair<double, double> best;
-  const Largest *chosen = nullptr;
+  SmallVector<Largest> tops;
+  SmallVector<double> growths;
   for (const Largest &candidate : candidates) {
-    Largest end = table.sum(candidate, sizes[buffer]);
-    std::pair<double, double> score{0, 0};
-    for (size_t point = 0; point < points.size(); ++point) {
-      int64_t top = table.at(end, point), gap = kLargest;
-      for (size_t other : conflicts[buffer])
-        if (placed[other])
-          if (int64_t start = table.at(offsets[other], point); start >= top)
-            gap = std::min(gap, start - top);
-      score.first += double(std::max({top, bounds[point], arena[point]})) / double(bounds[point]);
-      score.second += double(gap == kLargest ? top : gap) / double(bounds[point]);
-    }
-    if (!chosen || score < best) {
-      best = score;
-      chosen = &candidate;
-    }
+    tops.push_back(table.sum(candidate, sizes[buffer]));
+    double growth = 0;
+    for (size_t point = 0; point < points.size(); ++point)
+      growth += double(std::max({table.at(tops.back(), point), bounds[point], arena[point]})) /
+                double(bounds[point]);
+    growths.push_back(growth);
   }
-  offsets[buffer] = *chosen;
-  ends[buffer] = table.sum(*chosen, sizes[buffer]);
+  work += int64_t(candidates.size() * points.size());
+  double leastGrowth = *llvm::min_element(growths), leastGap = -1;
+  size_t chosen = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (growths[i] > leastGrowth)
+      continue;
+    double sum = 0;
+    for (size_t point = 0; point < points.size(); ++point) {
+      int64_t top = table.at(tops[i], point), gap = kLargest;
+      for (size_t other : others)
+        if (int64_t start = table.at(offsets[other], point); start >= top)
+          gap = std::min(gap, start - top);
+      sum += double(gap == kLargest ? top : gap) / double(bounds[point]);
+    }
+    work += int64_t(others.size() * points.size());
+    if (leastGap < 0 || sum < leastGap)
+      std::tie(leastGap, chosen) = std::pair(sum, i);
+  }
+  offsets[buffer] = candidates[chosen];
+  ends[buffer] = tops[chosen];
   placed[buffer] = true;
   for (size_t point = 0; point < points.size(); ++point)
     arena[point] = std::max(arena[point], table.at(ends[buffer], point));
@@ -225,7 +249,7 @@ void Planner::place(size_t buffer) {
 
 /// Plans with the buffers in that order, and keeps the plan if it is the best.
 void Planner::tryOrder(ArrayRef<size_t> order) {
-  --tries;
+  ++tries;
   if (table.size() > kMaxFunctions)
     table.clear();
   sizes.clear();
@@ -274,7 +298,9 @@ void Planner::tryPlanOf(size_t point, int64_t effort) {
     buffer.bytes = {evaluate(buffer.bytes, points[point])};
   SizeDomain none;
   SmallVector<int64_t> here;
-  ArenaPlan plan = Planner(fixed, none, here, maxLength).run(effort);
+  Planner planner(fixed, none, here, maxLength);
+  ArenaPlan plan = planner.run(effort);
+  work += planner.work;
   SmallVector<size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), 0);
   llvm::stable_sort(order, [&](size_t a, size_t b) {
@@ -327,28 +353,26 @@ ArenaPlan Planner::run(int64_t effort) {
   findKinds();
   offsets.resize(buffers.size());
   ends.resize(buffers.size());
-  int64_t pairs = 1;
-  for (const auto &list : conflicts)
-    pairs += 1 + int64_t(list.size()) * int64_t(list.size());
-  tries = std::clamp<int64_t>(effort / (pairs * int64_t(points.size())), 1, kMaxOrders);
-
-  auto isDone = [&](int64_t left) { return least.worst <= 1 || tries <= left; };
+  auto isDone = [&](int64_t limit) {
+    return tries > 0 && (least.worst <= 1 || work >= limit || tries >= kMaxOrders);
+  };
   std::set<SmallVector<size_t>> known;
-  for (size_t i = 0; i < points.size() && (i == 0 || !isDone(0)); ++i)
+  for (size_t i = 0; i < points.size() && !isDone(effort); ++i)
     if (SmallVector<size_t> order = orderBySize(points[i]); known.insert(order).second)
       tryKinds(order);
   if (domain.getVariableCount() > 0)
-    for (size_t i = 0; i < points.size() && !isDone(0); ++i)
-      tryPlanOf(i, effort / 8 / int64_t(points.size()));
+    for (size_t i = 0; i < points.size() && !isDone(effort);
+         i += points.size() / kPlansOfPoints + 1)
+      tryPlanOf(i, effort / 2 / int64_t(kPlansOfPoints));
   // Few kinds: all orders. Many: exchanges in the best one so far. Then the same with buffers.
   SmallVector<size_t> permutation(kinds.size());
   std::iota(permutation.begin(), permutation.end(), 0);
-  for (int64_t left = tries / 2; !isDone(left);) {
+  for (int64_t half = (work + effort) / 2; !isDone(half);) {
     tryKinds(kinds.size() > 7 ? vary(bestKinds) : permutation);
     if (kinds.size() <= 7 && !std::next_permutation(permutation.begin(), permutation.end()))
       break;
   }
-  while (!isDone(0) && !buffers.empty())
+  while (!isDone(effort) && !buffers.empty())
     tryOrder(vary(bestOrder));
   best.lowerBounds = lowerBounds;
   return best;

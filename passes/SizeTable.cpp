@@ -56,6 +56,8 @@ bool SizeTable::isAtMost(Id left, Id right) {
   for (size_t i = 0; i < points.size(); ++i)
     if (lower[i] > upper[i])
       return false;
+  if (domain.getVariableCount() == 0)
+    return true; // there is nothing between the points
   auto [entry, isNew] = known.try_emplace({left, right}, false);
   if (isNew)
     entry->second = domain.isAtMost(functions[left], functions[right]);
