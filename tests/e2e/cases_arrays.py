@@ -197,6 +197,32 @@ def plans_of_dims(tools):
             tools.run(tools.kiln, "run", artifact, "--random-inputs", "--dim", f"B={batch}", "--dim", f"S={length}")
 
 
+@case("arrays/wrong-ranks")
+def wrong_ranks(tools):
+    """Where an operator takes a vector, scalars and matrices are taken for what they mean, or refused."""
+    image, vector = [1, 1, 4, 4], [8]
+    cases = [("Resize", ["x", "", "", "n"], image, onnx.INT64, []), ("Resize", ["x", "", "", "n"], image, onnx.INT64, [2, 2]),
+             ("Resize", ["x", "", "n"], image, onnx.FLOAT, []), ("ReduceSum", ["x", "n"], vector, onnx.INT64, []),
+             ("ReduceSum", ["x", "n"], vector, onnx.INT64, [1, 1]), ("Split", ["x", "n"], vector, onnx.INT64, [2, 2]),
+             ("Unsqueeze", ["x", "n"], vector, onnx.INT64, []), ("Unsqueeze", ["x", "n"], vector, onnx.INT64, [1, 1]),
+             ("Col2Im", ["x", "n", "n"], [1, 4, 4], onnx.INT64, []), ("Reshape", ["x", "n"], vector, onnx.INT64, []),
+             ("Expand", ["x", "n"], vector, onnx.INT64, [2, 2]), ("Tile", ["x", "n"], vector, onnx.INT64, []),
+             ("Pad", ["x", "n"], vector, onnx.INT64, []), ("Slice", ["x", "n", "n"], vector, onnx.INT64, []),
+             ("ConstantOfShape", ["n"], vector, onnx.INT64, []), ("TopK", ["x", "n"], vector, onnx.INT64, [2]),
+             ("OneHot", ["n", "n", "x"], vector, onnx.INT64, [2, 2]), ("Range", ["n", "n", "n"], vector, onnx.INT64, [2])]
+    with tools.scratch() as work:
+        folder = pathlib.Path(work)
+        for op, inputs, shape, dtype, rank in cases:
+            content = onnx.model([onnx.node(op, inputs, ["y"])],
+                                 [onnx.value("x", onnx.FLOAT, shape), onnx.value("n", dtype, rank)],
+                                 [onnx.value("y", onnx.FLOAT)], opset=18)
+            (folder / "net.onnx").write_bytes(content)
+            done = subprocess.run([str(tools.kiln), "compile", str(folder / "net.onnx"), "-o", str(folder / "net.kiln"),
+                                   "--quiet"], capture_output=True, text=True, timeout=120)
+            expect(done.returncode == 0 or (done.returncode == 1 and "net.onnx: " in done.stderr),
+                   f"{op} {rank}: exit {done.returncode}: {done.stderr[-500:]}")
+
+
 @case("arrays/external-data")
 def external_data(tools):
     """Weights beside the model, and what leads out of its folder."""

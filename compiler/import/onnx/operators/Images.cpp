@@ -330,7 +330,7 @@ static void importCol2Im(NodeImport &n) {
   ArrayBuilder &a = n.a;
   const Array &x = n.inputs[0];
   int64_t spatial = n.inputs[1].rank() == 1 ? n.inputs[1].extent(0) : -1;
-  if (x.rank() != 3 || spatial < 1 || n.inputs[2].extent(0) != spatial)
+  if (x.rank() != 3 || spatial < 1 || n.inputs[2].rank() != 1 || n.inputs[2].extent(0) != spatial)
     return n.fail("takes columns of 3 dims, and the sizes of an image and a window");
   std::optional<Shape> shape;
   auto image = a.integersOf(n.inputs[1]), window = a.integersOf(n.inputs[2]);

@@ -70,8 +70,8 @@ static void addReduction(NodeImport &n, StringRef kind) {
   if (!x)
     return;
   bool keep = n.integer("keepdims", 1) != 0, noop = n.integer("noop_with_empty_axes", 0) != 0;
-  if (!n.hasAttribute("axes") && n.has(1) && !n.a.isConstant(n.inputs[1]) &&
-      n.inputs[1].extent(0) != 0) {
+  bool isNone = n.has(1) && n.inputs[1].rank() == 1 && n.inputs[1].extent(0) == 0;
+  if (!n.hasAttribute("axes") && n.has(1) && !n.a.isConstant(n.inputs[1]) && !isNone) {
     std::optional<Shape> shape = shapeOfComputedAxes(n, x, n.inputs[1], keep, noop);
     if (!shape)
       return;
@@ -82,7 +82,7 @@ static void addReduction(NodeImport &n, StringRef kind) {
                                            *shape, n.a.params(params)));
   }
   SmallVector<int64_t> axes;
-  if (n.has(1) && n.inputs[1].extent(0) == 0) {
+  if (isNone) {
     // no axes
   } else if (auto given = n.axes("axes", 1, x.rank())) {
     axes = *given;

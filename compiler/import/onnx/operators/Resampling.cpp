@@ -301,7 +301,9 @@ void ResizeImport::run(size_t scalesInput, size_t sizesInput, size_t roiInput) {
       n.version < 11 ? "asymmetric" : n.text("coordinate_transformation_mode", "half_pixel");
   if (!readAxes())
     return;
-  auto isGiven = [&](size_t i) { return n.has(i) && n.inputs[i].extent(0) != 0; };
+  auto isGiven = [&](size_t i) {
+    return n.has(i) && (n.inputs[i].rank() != 1 || n.inputs[i].extent(0) != 0);
+  };
   if (n.node.type == "Upsample" && n.version < 9) {
     const OnnxAttribute *scales = n.attribute("scales");
     if (!scales || scales->floats.empty())

@@ -167,7 +167,7 @@ static void importSplitToSequence(NodeImport &n) {
   int64_t fixed = x.extent(*axis);
   bool isOneSize = !n.has(1) || n.inputs[1].rank() == 0;
   auto known = n.has(1) ? a.integersOf(n.inputs[1]) : SmallVector<int64_t>{1};
-  if (!known && !isOneSize && n.inputs[1].extent(0) >= 0)
+  if (!known && !isOneSize && n.inputs[1].rank() == 1 && n.inputs[1].extent(0) >= 0)
     return splitByComputed(n, x, *axis, n.inputs[1]);
   if (!known || (isOneSize && fixed < 0))
     return n.fail("the number of parts is not known");

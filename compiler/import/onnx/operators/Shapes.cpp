@@ -199,9 +199,8 @@ static void importUnsqueeze(NodeImport &n) {
     std::optional<SmallVector<int64_t>> known = n.a.integersOf(n.inputs[1]);
     if (!known) {
       const OnnxValue *value = n.declared(0);
-      int64_t rank = value                        ? int64_t(value->shape.size())
-                     : n.inputs[1].extent(0) >= 0 ? x.rank() + n.inputs[1].extent(0)
-                                                  : -1;
+      int64_t added = n.inputs[1].rank() == 1 ? n.inputs[1].extent(0) : -1;
+      int64_t rank = value ? int64_t(value->shape.size()) : added >= 0 ? x.rank() + added : -1;
       if (rank >= 0) {
         Type i64 = n.a.b.getI64Type();
         Array sizes =
