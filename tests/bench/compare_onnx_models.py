@@ -4,12 +4,15 @@
 usage: compare_onnx_models.py --kiln build/release/bin/kiln --work build/bench [--rounds 3]
                               [--threads 1,2] [MODEL.onnx...]
 
-Without models: mnist, ultraface and silero-vad of ../shared/models where that folder is, all-MiniLM-L6-v2
-(built from the Hugging Face folder that real_models.py fetches), and MobileNetV2, ResNet-50, ViT-B/16 and
-an int8 MobileNetV2 with random weights (make_onnx_models.py). numpy, onnx and onnxruntime come from PyPI
-into a private environment in the work folder. Each round runs every model in both programs, one after
-the other; ratios are of medians, above 1 where Kiln is faster. Inputs are the same for both, and so are
-the outputs within 1e-3 of the largest, or the model is marked.
+Without models: mnist, ultraface, silero-vad (both exports) and capp-gpt of ../shared/models where that
+folder is, all-MiniLM-L6-v2 (built from the Hugging Face folder that real_models.py fetches), and MobileNetV2,
+ResNet-50, ViT-B/16 and an int8 MobileNetV2 with random weights (make_onnx_models.py). numpy, onnx and
+onnxruntime come from PyPI into a private environment in the work folder. Each round runs every model in
+both programs, one after the other; ratios are of medians, above 1 where Kiln is faster. Inputs are the same
+for both, states and caches too, and so are the outputs within 1e-3 of the largest, or the model is marked.
+
+"planned / bound": bytes of the plan over the largest sum of buffers that are live at once, for the call that
+is timed, and where a model has dynamic dims the worst on a grid of them (`kiln inspect`).
 """
 import argparse
 import json
@@ -25,7 +28,11 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = HERE.parents[2] / "shared/models"
 BUILT = ["mobilenet_v2", "resnet50", "vit_b_16", "mobilenet_v2_int8"]
-SIZES = {"batch": 1, "seq": 128}  # of dynamic dims, by name; others are 1
+# Of dynamic dims, by name; others are 1.
+SIZES = {"seq": 128, "sequence": 576, "past_sequence_length": 128}
+# Dims of models that the compiler is told about; others are 1 to 4096 or as far as the model's tables go.
+BOUNDS = {"silero-vad-if-lstm": ["batch=1..8", "sequence=576"],
+          "model": ["batch_size=1..4", "past_sequence_length=0..256", "sequence_length=1..256"]}  # capp-gpt
 SECONDS = 1.5
 
 
@@ -51,6 +58,8 @@ def gather(work):
     """The models, built where they are not there yet."""
     models = [p for name in ("mnist", "ultraface-slim-simplified", "silero-vad-static", "silero-vad-if-lstm")
               if (p := SHARED / "onnx" / f"{name}.onnx").exists()]
+    decoder = SHARED / "capp-gpt/model.onnx"
+    models += [decoder] if decoder.exists() else []
     folder = work / "onnx"
     missing = [name for name in BUILT if not (folder / f"{name}.onnx").exists()]
     if missing:
@@ -74,12 +83,25 @@ class Peer:
         self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
     def measure(self, feeds):
+        """Milliseconds of a call, without what Python does to arrays."""
+        bound = self.session.io_binding()
+        for name, array in feeds.items():
+            bound.bind_cpu_input(name, array)
+        for output in self.session.get_outputs():
+            bound.bind_output(output.name)
         times, end = [], time.perf_counter() + SECONDS
         while len(times) < 5 or time.perf_counter() < end:
             start = time.perf_counter()
-            self.session.run(None, feeds)
+            self.session.run_with_iobinding(bound)
             times.append(time.perf_counter() - start)
         return statistics.median(times) * 1e3
+
+
+def size_of(dim):
+    """Of a dim as ONNX Runtime tells it: a number, a name, a sum of names, or nothing."""
+    if isinstance(dim, int):
+        return dim
+    return sum(int(part) if part.strip().isdigit() else SIZES.get(part.strip(), 1) for part in (dim or "").split("+"))
 
 
 def make_feeds(session, folder):
@@ -88,7 +110,7 @@ def make_feeds(session, folder):
     random = numpy.random.default_rng(5)
     feeds, arguments = {}, []
     for value in session.get_inputs():
-        shape = [d if isinstance(d, int) else SIZES.get(d, 1) for d in value.shape]
+        shape = [size_of(d) for d in value.shape]
         if "float" in value.type:
             array = random.normal(0, 1, shape).astype(numpy.float32)
         elif value.name == "sr":
@@ -130,10 +152,12 @@ def compare(kiln, model, threads, rounds, work):
         folder = pathlib.Path(name)
         artifact = folder / "model.kiln"
         start = time.perf_counter()
-        done = subprocess.run([kiln, "compile", model, "-o", artifact, "--quiet"], stderr=subprocess.PIPE, text=True)
+        bounds = [part for bound in BOUNDS.get(model.stem, []) for part in ("--dim", bound)]
+        done = subprocess.run([kiln, "compile", model, "-o", artifact, "--quiet", *bounds], stderr=subprocess.PIPE,
+                              text=True)
         if done.returncode:
             return {"model": model.stem, "problem": done.stderr.strip().splitlines()[-1]}
-        row = {"model": model.stem, "compile_s": time.perf_counter() - start,
+        row = {"model": model.stem, "name": model.parent.name if model.stem == "model" else model.stem, "compile_s": time.perf_counter() - start,
                "artifact_bytes": artifact.stat().st_size, "ratios": {}}
         peers = {count: Peer(model, count) for count in threads}
         first = peers[threads[0]].session
@@ -146,6 +170,8 @@ def compare(kiln, model, threads, rounds, work):
                 ours.append(bench["median_milliseconds"])
                 theirs.append(peers[count].measure(feeds))
             row["planned"] = bench["planned_bytes"] / max(bench["lower_bound_bytes"], 1)
+            worst = run_json(kiln, "inspect", artifact, "--json")["functions"][0]["worst_plan"]
+            row["worst"] = worst and worst["ratio"]
             row["ratios"][count] = (statistics.median(ours), statistics.median(theirs),
                                     statistics.median(t / o for o, t in zip(ours, theirs)))
         return row
@@ -165,7 +191,7 @@ def main():
         os.execv(python, [python, *sys.argv])
     threads = [int(part) for part in o.threads.split(",")]
     print("| model | " + " | ".join(f"{t} thread{'s' * (t > 1)}: Kiln, ONNX Runtime, ms; ratio" for t in threads) +
-          " | error | planned / bound | compile, s | artifact |")
+          " | error | planned / bound; worst | compile, s | artifact |")
     print("|---|" + "---|" * (len(threads) + 4))
     logs = {t: [] for t in threads}
     for model in o.models or gather(o.work.resolve()):
@@ -177,14 +203,15 @@ def main():
         for t in threads:
             ours, theirs, ratio = row["ratios"][t]
             cells.append(f"{ours:.3g}, {theirs:.3g}; **{ratio:.2f}×**")
-            if "int8" not in row["model"]:
+            if row["model"] not in ("mobilenet_v2_int8", "model"):
                 logs[t].append(math.log(ratio))
         error = f"{row['error']:.1e}" + ("" if row["error"] < 1e-3 else " (!)")
-        print(f"| {row['model']} | " + " | ".join(cells) + f" | {error} | {row['planned']:.3f} | "
+        plans = f"{row['planned']:.3f}" + (f"; {row['worst']:.3f}" if row["worst"] else "")
+        print(f"| {row['name']} | " + " | ".join(cells) + f" | {error} | {plans} | "
               f"{row['compile_s']:.1f} | {row['artifact_bytes'] / 1e3:.0f} kB |", flush=True)
     for t in threads:
         if logs[t]:
-            print(f"geometric mean, {t} thread{'s' * (t > 1)}, without int8: "
+            print(f"geometric mean, {t} thread{'s' * (t > 1)}, without int8 and decoders: "
                   f"{math.exp(sum(logs[t]) / len(logs[t])):.2f}×")
 
 
