@@ -221,6 +221,10 @@ def wrong_ranks(tools):
                                    "--quiet"], capture_output=True, text=True, timeout=120)
             expect(done.returncode == 0 or (done.returncode == 1 and "net.onnx: " in done.stderr),
                    f"{op} {rank}: exit {done.returncode}: {done.stderr[-500:]}")
+        # A node without outputs computes nothing.
+        compile_model(tools, folder, onnx.model(
+            [onnx.node("Unsqueeze", ["x", "n"], []), onnx.node("Relu", ["x"], ["y"])],
+            [onnx.value("x", onnx.FLOAT, vector), onnx.value("n", onnx.INT64, [1])], [onnx.value("y", onnx.FLOAT, vector)]))
 
 
 @case("arrays/external-data")

@@ -276,6 +276,8 @@ void GraphImport::run() {
   for (const OnnxNode &node : graph.nodes) {
     if (a.failed())
       break;
+    if (llvm::all_of(node.outputs, [](const std::string &name) { return name.empty(); }))
+      continue; // nobody can read what it computes
     int64_t version = std::max<int64_t>(node.opset, 1);
     const OnnxOperator *record = findOnnxOperator(node.domain, node.type, version);
     a.location = NameLoc::get(a.b.getStringAttr(node.name));
