@@ -386,7 +386,7 @@ def qlinear_maps(m):
     m.output(microsoft(m, "QLinearLeakyRelu", one + parameters(m, 0.02, U8(30)), alpha=0.2), 1)
     m.output(microsoft(m, "QLinearSoftmax", one + parameters(m, 1 / 256, U8(0)), axis=-1, opset=13), 1)
     m.output(microsoft(m, "QLinearGlobalAveragePool", one + parameters(m, 0.005, U8(90)), channels_last=0), 1)
-    m.output(microsoft(m, "QLinearAveragePool", one + parameters(m, 0.02, U8(99)), kernel_shape=[3, 3],
+    m.output(microsoft(m, "QLinearAveragePool", one + parameters(m, 0.017, U8(99)), kernel_shape=[3, 3],
                        pads=[1, 1, 1, 1]), 1)
     m.output(microsoft(m, "QLinearConcat", parameters(m, 0.03, U8(128)) + sides, axis=1), 1)
 
