@@ -228,6 +228,8 @@ static void importPad(NodeImport &n) {
   SmallVector<int64_t> zeros(rank, 0);
   if (!known || axesGiven) {
     Array given = a.cast(n.inputs[1], a.b.getI64Type());
+    if (given.rank() != 1 || (axesGiven && n.inputs[3].rank() != 1))
+      return n.fail("expected vectors of pads and axes");
     int64_t count = axes ? int64_t(axes->size()) : rank;
     Array before, after;
     if (axesGiven) {
