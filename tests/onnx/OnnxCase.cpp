@@ -85,10 +85,12 @@ static DimBounds boundsAround(llvm::StringRef value, size_t dim, int64_t extent)
 
 static void makeDynamic(OnnxCase &test, const Values &inputs, const Values &outputs) {
   OnnxGraph &graph = test.model->graph;
-  auto loosen = [&](std::vector<OnnxValue> &values, const Values &all) {
+  auto loosen = [&](std::vector<OnnxValue> &values, const Values &all, bool areInputs) {
     for (auto [value, tensors] : llvm::zip(values, all))
       for (auto [i, tensor] : llvm::enumerate(tensors)) {
         bool isItem = value.kind != OnnxValue::Tensor;
+        if (isItem && !areInputs)
+          continue; // what a list is made of follows from the inputs
         value.hasShape = true;
         value.shape.assign(tensor.dims.size(), {});
         for (auto [dim, extent] : llvm::enumerate(tensor.dims))
@@ -96,8 +98,8 @@ static void makeDynamic(OnnxCase &test, const Values &inputs, const Values &outp
               isItem ? value.name + "." + std::to_string(i) : value.name, dim, extent));
       }
   };
-  loosen(graph.inputs, inputs);
-  loosen(graph.outputs, outputs);
+  loosen(graph.inputs, inputs, true);
+  loosen(graph.outputs, outputs, false);
   graph.values.clear();
 }
 

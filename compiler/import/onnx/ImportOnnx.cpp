@@ -57,8 +57,8 @@ static bool mayBeExpression(const OnnxDim &dim, ArrayRef<DimBounds> bounds) {
          llvm::none_of(bounds, [&](const DimBounds &given) { return given.name == dim.param; });
 }
 
-static std::string describe(const OnnxValue &input, size_t dim) {
-  return "dim " + std::to_string(dim) + " of input " + input.name;
+static std::string describe(const std::string &input, size_t dim) {
+  return "dim " + std::to_string(dim) + " of input " + input;
 }
 
 /// An input's type and dims; the value is the function's argument. Sizes that may follow from
@@ -83,7 +83,7 @@ std::optional<Array> OnnxImport::declareTensor(const OnnxValue &input, const std
     } else if (!a.findDim(size) && mayBeExpression(dim, bounds)) {
       array.shape.push_back({});
     } else {
-      DimBounds found = a.boundsOf(size, describe(input, position));
+      DimBounds found = a.boundsOf(size, describe(name, position));
       if (AffineExpr known = a.findDim(size)) {
         array.shape.push_back(known);
         continue;
@@ -157,7 +157,7 @@ void OnnxImport::deriveDims(const OnnxValue &input, Array &array, ArrayBuilder &
       size =
           parseDimExpression(dim.param, &context, [&](StringRef name) { return a.findDim(name); });
     if (!size) {
-      DimBounds found = a.boundsOf(dim.param, describe(input, position));
+      DimBounds found = a.boundsOf(dim.param, describe(input.name, position));
       size = a.declareDim(dim.param, found.min, found.max);
     }
   }
