@@ -19,7 +19,6 @@ using namespace kiln;
 static constexpr int64_t kAlignment = 64;
 static constexpr int64_t kLargest = int64_t(1) << 62;
 static constexpr size_t kMaxTerms = 32;
-static constexpr size_t kMaxPoints = 64;
 
 namespace {
 /// Factors in a fixed order, whatever the order in which they were met.
@@ -245,7 +244,7 @@ SmallVector<int64_t> SizeVariables::getPoint(llvm::function_ref<double(size_t)> 
   return values;
 }
 
-std::vector<SmallVector<int64_t>> SizeVariables::getPoints() const {
+std::vector<SmallVector<int64_t>> SizeVariables::getPoints(size_t most) const {
   SmallVector<size_t> free; // dims that callers choose
   for (auto [i, dim] : llvm::enumerate(dims))
     if (!dim.value && !dim.isComputed && dim.range.min != dim.range.max)
@@ -253,15 +252,15 @@ std::vector<SmallVector<int64_t>> SizeVariables::getPoints() const {
   std::vector<SmallVector<int64_t>> points;
   auto add = [&](llvm::function_ref<double(size_t)> stepOf) {
     SmallVector<int64_t> point = getPoint(stepOf);
-    if (points.size() < kMaxPoints && !llvm::is_contained(points, point))
+    if (points.size() < most && !llvm::is_contained(points, point))
       points.push_back(std::move(point));
   };
   add([](size_t) { return 0.0; });
   add([](size_t) { return 1.0; });
   // A grid, as fine as the number of points allows.
-  size_t steps = free.empty() ? 1 : 16, count;
+  size_t steps = free.empty() ? 1 : most / 4, count;
   auto getCount = [&] { return std::pow(double(steps), double(free.size())); };
-  while (steps > 1 && getCount() > kMaxPoints)
+  while (steps > 1 && getCount() > double(most))
     --steps;
   count = size_t(getCount());
   for (size_t number = 0; steps > 2 && number < count; ++number)

@@ -26,9 +26,9 @@ public:
   size_t getDimCount() const { return dims.size(); }
   size_t getVariableCount() const { return expressions.size(); }
   SizeDomain getDomain() const;
-  /// Values of all variables on a grid of the dims that callers choose, coarse where there are
-  /// many; the first is that of the least dims, the second that of the greatest.
-  std::vector<llvm::SmallVector<int64_t>> getPoints() const;
+  /// Values of all variables on a grid of the dims that callers choose, as fine as a number of
+  /// points allows; the first is that of the least dims, the second that of the greatest.
+  std::vector<llvm::SmallVector<int64_t>> getPoints(size_t most) const;
   /// Operations that an artifact needs for one function of all variables.
   size_t getLength() const;
 

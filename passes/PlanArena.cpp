@@ -10,7 +10,8 @@
 // over orders of kinds (equal size and lifetime), and keeps the best plan; it stops at the lower
 // bound. Plans are compared at a few points of the dims. At each of them sizes are plain numbers,
 // for which a good plan is found faster: its buffers from the lowest offset to the highest are an
-// order that leads to the same arena there, and may serve the other points as well.
+// order that leads to the same arena there, and may serve the other points as well. A finished
+// plan is examined at many more points; where it is worst, the next one is compared as well.
 #include "passes/PlanArena.h"
 #include "passes/SizeTable.h"
 #include "llvm/ADT/STLExtras.h"
@@ -34,6 +35,11 @@ static constexpr int64_t kMaxWork = 60'000'000;
 static constexpr size_t kPlansOfPoints = 16;
 static constexpr int64_t kRaise = 20;           // the work of making a function
 static constexpr size_t kMaxFunctions = 20'000; // before the table is made anew
+/// Plans that are made at most, points that each adds to those where the next is compared, and the
+/// excess with which none is tried again.
+static constexpr int kRounds = 6;
+static constexpr size_t kWorstPoints = 3;
+static constexpr double kGoodExcess = 1.01;
 
 namespace {
 
@@ -393,13 +399,44 @@ static std::vector<SmallVector<int64_t>> getCorners(const SizeDomain &domain) {
   return points;
 }
 
+/// The excess of a finished plan, and up to `most` points at which it is largest, that first.
+static std::pair<Excess, std::vector<SmallVector<int64_t>>>
+examine(const ArenaPlan &plan, ArrayRef<SmallVector<int64_t>> points, size_t most) {
+  Excess excess;
+  std::vector<std::pair<double, size_t>> ratios;
+  for (auto [i, point] : llvm::enumerate(points)) {
+    int64_t bound = std::max<int64_t>(evaluate(plan.lowerBounds, point), 1);
+    double ratio = std::max(double(evaluate(plan.arenaBytes, point)) / double(bound), 1.0);
+    excess.worst = std::max(excess.worst, ratio);
+    excess.sum += ratio;
+    ratios.push_back({-ratio, i});
+  }
+  std::sort(ratios.begin(), ratios.end());
+  std::vector<SmallVector<int64_t>> worst;
+  for (auto [ratio, i] : ArrayRef(ratios).take_front(most))
+    worst.push_back(points[i]);
+  return {excess, worst};
+}
+
 llvm::Expected<ArenaPlan> kiln::planArena(ArrayRef<ArenaBuffer> buffers, const SizeDomain &domain,
-                                          ArrayRef<SmallVector<int64_t>> points, size_t maxLength) {
-  std::vector<SmallVector<int64_t>> corners;
-  if (points.empty())
-    corners = getCorners(domain);
-  Planner planner(buffers, domain, points.empty() ? ArrayRef(corners) : points, maxLength);
-  if (llvm::Error error = planner.check())
-    return error;
-  return planner.run(kMaxWork);
+                                          PlanPoints points, size_t maxLength) {
+  std::vector<SmallVector<int64_t>> compared =
+      points.compared.empty() ? getCorners(domain) : points.compared.vec();
+  ArenaPlan best;
+  Excess least;
+  for (int round = 0; round < kRounds; ++round) {
+    Planner planner(buffers, domain, compared, maxLength);
+    if (llvm::Error error = planner.check())
+      return error;
+    ArenaPlan plan = planner.run(kMaxWork / (round ? 2 * kRounds : 2));
+    auto [excess, worst] = examine(plan, points.examined, kWorstPoints);
+    if (!round || excess < least)
+      std::tie(best, least) = std::pair(std::move(plan), excess);
+    if (excess.worst <= kGoodExcess)
+      break;
+    for (SmallVector<int64_t> &point : worst)
+      if (!llvm::is_contained(compared, point))
+        compared.push_back(std::move(point));
+  }
+  return best;
 }

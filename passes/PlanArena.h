@@ -18,14 +18,18 @@ struct ArenaPlan {
   LargestBytes lowerBounds;          // the largest sum of live buffers
 };
 
+/// Values of the variables: where plans are compared while they are made (none: corners of the
+/// bounds), and where a finished one is examined, which takes next to nothing.
+struct PlanPoints {
+  llvm::ArrayRef<llvm::SmallVector<int64_t>> compared, examined;
+};
+
 /// Places the buffers so that two that are live at the same moment do not overlap for any dims
 /// within their bounds. Every coefficient of every offset is a multiple of 64; an offset's
 /// functions together take at most `maxLength` operations, unless one does not fit into that.
-/// Deterministic. Fails where the sizes overflow 2^62 bytes at the upper bounds. `points` are
-/// values of the variables at which plans are compared; none: corners of the bounds.
+/// Deterministic. Fails where the sizes overflow 2^62 bytes at the upper bounds.
 llvm::Expected<ArenaPlan> planArena(llvm::ArrayRef<ArenaBuffer> buffers, const SizeDomain &domain,
-                                    llvm::ArrayRef<llvm::SmallVector<int64_t>> points = {},
-                                    size_t maxLength = 200);
+                                    PlanPoints points = {}, size_t maxLength = 200);
 
 } // namespace kiln
 

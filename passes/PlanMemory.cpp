@@ -126,8 +126,9 @@ struct PlanMemory : kiln::impl::PlanMemoryBase<PlanMemory> {
       for (auto [buffer, op] : llvm::zip(buffers, ops))
         buffer.bytes = {variables.getLargest(op.getBytes().getResult(0))};
 
+    auto compared = variables.getPoints(64), examined = variables.getPoints(1000);
     llvm::Expected<ArenaPlan> plan =
-        planArena(buffers, variables.getDomain(), variables.getPoints(), kMaxLength);
+        planArena(buffers, variables.getDomain(), {compared, examined}, kMaxLength);
     if (!plan) {
       func.emitOpError() << llvm::toString(plan.takeError());
       return signalPassFailure();

@@ -224,13 +224,19 @@ static double ratioAt(const LargestBytes &arena, const LargestBytes &other,
   return double(evaluate(arena, values)) / double(std::max<int64_t>(evaluate(other, values), 1));
 }
 
-/// Plans with the points of a coarse grid, tries a fine one, and tells the worst.
-static Worst findWorst(const Sizes &sizes, size_t steps, std::vector<ArenaBuffer> buffers,
-                       const char *name) {
-  SizeDomain domain = sizes.domain();
+static std::vector<llvm::SmallVector<int64_t>> getGrid(const Sizes &sizes, size_t steps) {
   std::vector<llvm::SmallVector<int64_t>> points;
   sizes.sweep(steps, [&](const std::vector<int64_t> &at) { points.push_back(sizes.at(at)); });
-  ArenaPlan plan = llvm::cantFail(planArena(buffers, domain, points));
+  return points;
+}
+
+/// Plans with the points of a coarse grid, and those of a finer one at which that goes badly (none
+/// where `finer` is 0), tries a fine one, and tells the worst.
+static Worst findWorst(const Sizes &sizes, size_t steps, std::vector<ArenaBuffer> buffers,
+                       const char *name, size_t finer = 0) {
+  SizeDomain domain = sizes.domain();
+  auto points = getGrid(sizes, steps), examined = getGrid(sizes, finer);
+  ArenaPlan plan = llvm::cantFail(planArena(buffers, domain, {points, examined}));
   for (ArenaBuffer &buffer : buffers)
     buffer.bytes.resize(domain.getVariableCount() + 1, 0);
   Worst worst;
@@ -317,6 +323,40 @@ TEST(PlanArena, CachesAndScoresLieAsWellAsForTheirDimsAlone) {
   Worst worst = findWorst(sizes, 4, buffers, "caches");
   EXPECT_LE(worst.toBound, 1.02);
   EXPECT_LE(worst.toAlone, 1.01);
+}
+
+TEST(PlanArena, WhereAFinePointIsBadIsComparedToo) {
+  // As an exported GPT-2 of 64 numbers: caches that stay, and at first indices of every score,
+  // which are most of all above some 90 tokens. That is between the points of the coarse grid.
+  Sizes sizes({{1, 4}, {1, 256}, {1, 512}}); // batch, new, all
+  std::vector<ArenaBuffer> buffers;
+  auto add = [&](int64_t bytes, std::vector<unsigned> product, int64_t first, int64_t last) {
+    buffers.push_back({sizes.lines(bytes, std::move(product)), first, last});
+  };
+  add(256, {0, 1}, 0, 6);
+  add(1, {0, 1, 2}, 0, 2);
+  add(8, {0, 1}, 0, 1);
+  add(1, {0, 1, 2}, 1, 2);
+  add(32, {0, 1, 2}, 1, 2);
+  add(1, {0, 1, 2}, 2, 29);
+  for (int64_t t = 2; t < 34; t += 8) {
+    add(256, {0, 1}, t, t + 1);
+    add(768, {0, 1}, t + 1, t + 2);
+    add(256, {0, 1}, t + 2, t + 3);
+    add(256, {0, 2}, t + 2, 36);
+    add(256, {0, 2}, t + 2, 36);
+    add(256, {0, 1}, t + 3, t + 4);
+    add(256, {0, 1}, t + 4, t + 7);
+    add(256, {0, 1}, t + 5, t + 6);
+    add(1024, {0, 1}, t + 6, t + 7);
+    add(256, {0, 1}, t + 7, t < 26 ? t + 12 : t + 8);
+  }
+  add(256, {0, 1}, 34, 35);
+  add(212, {0, 1}, 35, 36);
+  double coarse = findWorst(sizes, 4, buffers, "indices, coarse").toBound;
+  double fine = findWorst(sizes, 4, buffers, "indices", 10).toBound;
+  EXPECT_LE(fine, 1.04);
+  EXPECT_LT(fine, coarse);
 }
 
 // ---- Proofs -------------------------------------------------------------------------------------
