@@ -2,6 +2,7 @@
 // knows all the small floats.
 #include "compiler/values/Value.h"
 #include "compiler/import/Problems.h"
+#include "compiler/values/FloatBits.h"
 #include "llvm/ADT/APFloat.h"
 #include <cmath>
 #include <cstring>
@@ -49,11 +50,7 @@ double kiln::numberAt(const Value &value, int64_t i) {
   const uint8_t *at = value.bytes.data() + size_t(i) * value.elementBytes;
   if (const fltSemantics *semantics = smallFloat(value.type)) {
     uint64_t bits = value.elementBytes == 2 ? load<uint16_t>(at) : *at;
-    unsigned width = APFloat::getSizeInBits(*semantics);
-    APFloat number(*semantics, APInt(width, bits & ((uint64_t(1) << width) - 1)));
-    bool lost;
-    number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-    return number.convertToDouble();
+    return fromFloatBits(bits, *semantics);
   }
   switch (value.type) {
   case OnnxType::Float:
@@ -101,11 +98,7 @@ template <typename T> static void storeInteger(uint8_t *at, double number, unsig
 bool kiln::storeNumber(Value &value, int64_t i, double number) {
   uint8_t *at = value.bytes.data() + size_t(i) * value.elementBytes;
   if (const fltSemantics *semantics = smallFloat(value.type)) {
-    bool hasNaN = value.type != OnnxType::Float4E2M1;
-    APFloat rounded(std::isnan(number) && !hasNaN ? 0.0 : number);
-    bool lost;
-    rounded.convert(*semantics, APFloat::rmNearestTiesToEven, &lost);
-    uint64_t bits = rounded.bitcastToAPInt().getZExtValue();
+    uint64_t bits = toFloatBits(number, *semantics);
     std::memcpy(at, &bits, value.elementBytes);
     return true;
   }

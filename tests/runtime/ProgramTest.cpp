@@ -62,7 +62,7 @@ TEST_F(Program, RefusesAShapeWhoseSizeOverflows) {
 
 TEST_F(Program, RefusesUnknownEnumValues) {
   toy.function().inputs[0]->dtype = DType(23);
-  expectRefusal("input x: unknown dtype 19");
+  expectRefusal("input x: unknown dtype 23");
   toy.function().inputs[0]->dtype = DType_f32;
   binding(0, 0).space = Space(5);
   expectRefusal("step 0 (toy.scale): binding 0: unknown space 5");

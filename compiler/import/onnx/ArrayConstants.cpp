@@ -3,6 +3,7 @@
 #include "compiler/import/onnx/ArrayBuilder.h"
 #include "compiler/import/onnx/KnownElements.h"
 #include "compiler/import/onnx/NodeImport.h"
+#include "compiler/values/FloatBits.h"
 #include "ir/PanelLayout.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -50,10 +51,7 @@ static double doubleOf(const uint8_t *bytes, Type element) {
   if (auto floating = dyn_cast<FloatType>(element)) {
     uint64_t raw = 0;
     std::memcpy(&raw, bytes, std::max(bits / 8, 1u));
-    APFloat value(floating.getFloatSemantics(), APInt(bits, raw));
-    bool lossy;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
-    return value.convertToDouble();
+    return fromFloatBits(raw, floating.getFloatSemantics());
   }
   return 0;
 }
@@ -223,13 +221,7 @@ static std::vector<uint8_t> bytesOf(const Contents &contents, Type element) {
       bytes.push_back(uint8_t(raw >> 8 * i));
   };
   auto floatBits = [&](double value) {
-    APFloat exact(value);
-    bool lossy;
-    if (isa<Float4E2M1FNType>(element) && exact.isNaN())
-      exact = APFloat(0.0); // it has none
-    exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
-                  &lossy);
-    return exact.bitcastToAPInt().getZExtValue();
+    return toFloatBits(value, llvm::cast<FloatType>(element).getFloatSemantics());
   };
   for (AffineExpr value : contents.integers) {
     int64_t number = llvm::cast<AffineConstantExpr>(value).getValue();

@@ -1,6 +1,7 @@
 // Elementwise operators on known elements, at once while the model is imported.
 #include "compiler/import/onnx/ArrayBuilder.h"
 #include "compiler/import/onnx/KnownElements.h"
+#include "compiler/values/FloatBits.h"
 #include <cmath>
 
 using namespace mlir;
@@ -175,12 +176,8 @@ static std::optional<double> foldReal(StringRef kind, ArrayRef<double> x) {
 static double rounded(double value, Type element) {
   if (!isa<FloatType>(element) || element.isF64())
     return value;
-  APFloat exact(isa<Float4E2M1FNType>(element) && std::isnan(value) ? 0.0 : value);
-  bool lossy;
-  exact.convert(llvm::cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven,
-                &lossy);
-  exact.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lossy);
-  return exact.convertToDouble();
+  const llvm::fltSemantics &format = llvm::cast<FloatType>(element).getFloatSemantics();
+  return fromFloatBits(toFloatBits(value, format), format);
 }
 
 std::optional<Array> ArrayBuilder::foldMap(StringRef kind, ArrayRef<Array> operands, Type element,
