@@ -20,6 +20,7 @@
 #include "codegen/MatrixContraction.h"
 #include "codegen/EmitSupport.h"
 #include "codegen/RowBlocks.h"
+#include "codegen/TileProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -31,8 +32,6 @@ using namespace kiln::emit;
 static constexpr int64_t pairRows = 2 * MatrixUnit::kRows;
 static constexpr int64_t tileBytes = MatrixUnit::kTileBytes;
 static constexpr int64_t sumsBytes = 4 * tileBytes; // of a row pair: [32 rows][32 columns] f32
-// Registers: sums 0..3 as [row tile][column tile], then rows, then columns.
-static constexpr int64_t firstRowTile = 4, firstColumnTile = 6;
 
 std::optional<std::string> MatrixContraction::refuse(const ContractionShape &shape,
                                                      const Target &target) {
@@ -222,19 +221,14 @@ void MatrixContraction::multiplyRows(Value rowPair, const Step &step, int64_t ro
     branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, step.chunk, i64(b, 0)), zero,
            reload);
   loop(b, i64(b, 0), step.groups, 1, [&](Value group) {
-    // Of the products of parts those that count; the smallest first.
-    for (int64_t column = parts; column-- > 0;) {
-      for (int64_t j = 0; j < 2; ++j)
-        unit.load(b, firstColumnTile + j,
-                  address(b, columns[j], group, columnStep, column * tileBytes), 64);
-      for (int64_t row = parts - column; row-- > 0;)
-        for (int64_t i = 0; i < rowTiles; ++i) {
-          unit.load(b, firstRowTile + i,
-                    address(b, rows[i], group, parts * tileBytes, row * tileBytes), 64);
-          for (int64_t j = 0; j < 2; ++j)
-            unit.multiply(b, 2 * i + j, firstRowTile + i, firstColumnTile + j);
-        }
-    }
+    emitTileProducts(
+        b, unit, parts, rowTiles,
+        [&](int64_t i, int64_t part) {
+          return address(b, rows[i], group, parts * tileBytes, part * tileBytes);
+        },
+        [&](int64_t j, int64_t part) {
+          return address(b, columns[j], group, columnStep, part * tileBytes);
+        });
     meanwhile(group);
   });
   forSums(

@@ -9,6 +9,9 @@ namespace kiln {
 /// Positions of the result as rows of a matrix, read from the image in place.
 const KernelEmitter &directConvolutionEmitter();
 
+/// The same through a matrix unit, with the image's lines brought into scratch as parts of floats.
+const KernelEmitter &matrixConvolutionEmitter();
+
 /// One output for each channel: vectors of channels.
 const KernelEmitter &depthwiseConvolutionEmitter();
 

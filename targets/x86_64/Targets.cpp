@@ -31,6 +31,7 @@ static llvm::ArrayRef<const KernelEmitter *> kernelList() {
                                                  &expertsContractionEmitter(),
                                                  &depthwiseCodesEmitter(),
                                                  &depthwiseConvolutionEmitter(),
+                                                 &matrixConvolutionEmitter(),
                                                  &directConvolutionEmitter(),
                                                  &denseAttentionEmitter(),
                                                  &packedMatmulEmitter(),
