@@ -63,7 +63,7 @@ def check_batching(tools, artifact, ids, lengths, runner):
 
 def target_without_matrix_unit():
     """A target of this machine whose kernels round few tokens and many alike. Where a matrix unit takes over from a
-    number of rows on, it rounds otherwise; cases_quantized.py bounds that."""
+    number of rows on, it rounds otherwise, which the cases with references and cases_quantized.py bound."""
     return "x86-64-v3" if platform.machine() == "x86_64" else "host"
 
 
@@ -75,7 +75,8 @@ def shared_prompts(tools):
 
 @case("logits/stories260K-batching", shared="stories260K")
 def shared_batching(tools):
-    check_batching(tools, tools.compile("stories260K", "--quant", "none"), prompt_ids(200, 512), LENGTHS, [tools.runner])
+    artifact = tools.compile("stories260K", "--quant", "none", "--target", target_without_matrix_unit())
+    check_batching(tools, artifact, prompt_ids(200, 512), LENGTHS, [tools.runner])
 
 
 @case("logits/stories-prompts")
@@ -88,9 +89,8 @@ def own_prompts(tools):
 def own_batching(tools):
     for quant in ("none", "q8", "q4"):
         print(f"quantization {quant}")
-        target = "host" if quant == "none" else target_without_matrix_unit()
-        check_batching(tools, tools.compile("stories", "--quant", quant, "--target", target), prompt_ids(130, 1024),
-                       [1, 2, 3, 9, 64], [tools.runner])
+        artifact = tools.compile("stories", "--quant", quant, "--target", target_without_matrix_unit())
+        check_batching(tools, artifact, prompt_ids(130, 1024), [1, 2, 3, 9, 64], [tools.runner])
 
 
 @case("logits/stories-aarch64")
