@@ -2,6 +2,7 @@
 #ifndef KILN_CODEGEN_CONV_CONVOLUTIONSHAPE_H
 #define KILN_CODEGEN_CONV_CONVOLUTIONSHAPE_H
 
+#include "codegen/KernelEmitter.h"
 #include "codegen/VectorEpilogue.h"
 #include "ir/PanelLayout.h"
 
@@ -45,6 +46,18 @@ struct ConvolutionShape {
     return graph::hasParam(op, "outside") ? graph::intParam(op, "outside") : 0;
   }
 };
+
+/// KernelEmitter::emit by a class that is made of the kernel, the target, the builder and the
+/// shape.
+template <typename Convolution>
+mlir::FailureOr<KernelCode> emitConvolution(exec::KernelOp kernel, const Target &target,
+                                            mlir::OpBuilder &builder) {
+  std::string reason;
+  std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
+  if (!shape)
+    return kernel.emitOpError() << "has no convolution: " << reason;
+  return Convolution(kernel, target, builder, std::move(*shape)).emit();
+}
 
 } // namespace kiln
 

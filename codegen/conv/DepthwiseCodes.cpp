@@ -437,14 +437,7 @@ KernelCode DepthwiseCodes::emit() {
 }
 
 const KernelEmitter &kiln::depthwiseCodesEmitter() {
-  static constexpr KernelEmitter emitter = {
-      "convolution-depthwise-codes", refuse,
-      [](exec::KernelOp kernel, const Target &target, OpBuilder &builder) -> FailureOr<KernelCode> {
-        std::string reason;
-        std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
-        if (!shape)
-          return kernel.emitOpError() << "has no convolution: " << reason;
-        return DepthwiseCodes(kernel, target, builder, std::move(*shape)).emit();
-      }};
+  static constexpr KernelEmitter emitter = {"convolution-depthwise-codes", refuse,
+                                            emitConvolution<DepthwiseCodes>};
   return emitter;
 }

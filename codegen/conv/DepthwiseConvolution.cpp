@@ -220,14 +220,7 @@ private:
 } // namespace
 
 const KernelEmitter &kiln::depthwiseConvolutionEmitter() {
-  static constexpr KernelEmitter emitter = {
-      "convolution-depthwise", refuse,
-      [](exec::KernelOp kernel, const Target &target, OpBuilder &builder) -> FailureOr<KernelCode> {
-        std::string reason;
-        std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
-        if (!shape)
-          return kernel.emitOpError() << "has no convolution: " << reason;
-        return DepthwiseConvolution(kernel, target, builder, std::move(*shape)).emit();
-      }};
+  static constexpr KernelEmitter emitter = {"convolution-depthwise", refuse,
+                                            emitConvolution<DepthwiseConvolution>};
   return emitter;
 }

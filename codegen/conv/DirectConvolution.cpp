@@ -434,14 +434,7 @@ private:
 } // namespace
 
 const KernelEmitter &kiln::directConvolutionEmitter() {
-  static constexpr KernelEmitter emitter = {
-      "convolution-direct", refuse,
-      [](exec::KernelOp kernel, const Target &target, OpBuilder &builder) -> FailureOr<KernelCode> {
-        std::string reason;
-        std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
-        if (!shape)
-          return kernel.emitOpError() << "has no convolution: " << reason;
-        return DirectConvolution(kernel, target, builder, std::move(*shape)).emit();
-      }};
+  static constexpr KernelEmitter emitter = {"convolution-direct", refuse,
+                                            emitConvolution<DirectConvolution>};
   return emitter;
 }

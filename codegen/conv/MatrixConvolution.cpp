@@ -458,14 +458,7 @@ void MatrixConvolution::finishRows(Value sums, Value first, Value count, Value r
 }
 
 const KernelEmitter &kiln::matrixConvolutionEmitter() {
-  static constexpr KernelEmitter emitter = {
-      "convolution-matrix", refuse,
-      [](exec::KernelOp kernel, const Target &target, OpBuilder &builder) -> FailureOr<KernelCode> {
-        std::string reason;
-        std::optional<ConvolutionShape> shape = ConvolutionShape::match(kernel, reason);
-        if (!shape)
-          return kernel.emitOpError() << "has no convolution: " << reason;
-        return MatrixConvolution(kernel, target, builder, std::move(*shape)).emit();
-      }};
+  static constexpr KernelEmitter emitter = {"convolution-matrix", refuse,
+                                            emitConvolution<MatrixConvolution>};
   return emitter;
 }

@@ -66,17 +66,11 @@ static bool readScaled(Value value, Scores &scores) {
     scores.scale = inner.scale * cap;
     return true;
   }
-  if (kind != "mul" && kind != "div")
+  auto scaled = scaledOf(op);
+  if (!scaled)
     return false;
-  for (auto [number, other] : {std::pair(1, 0), std::pair(0, 1)}) {
-    std::optional<double> factor = scalarOf(op.getOperand(number));
-    if (!factor || *factor == 0 || (kind == "div" && number == 0) ||
-        !sameShape(op.getOperand(other).getType(), value.getType()))
-      continue;
-    scores.scale *= kind == "mul" ? *factor : 1 / *factor;
-    return readScaled(op.getOperand(other), scores);
-  }
-  return false;
+  scores.scale *= scaled->second;
+  return readScaled(scaled->first, scores);
 }
 
 /// Scores with their masks.

@@ -171,6 +171,20 @@ std::optional<double> recognize::multipleOf(Value value, Value x) {
   return (*p)[1];
 }
 
+std::optional<std::pair<Value, double>> recognize::scaledOf(ComputeOp op) {
+  StringRef kind = op.getKind();
+  if (kind != "mul" && kind != "div")
+    return std::nullopt;
+  for (auto [number, other] : {std::pair(1, 0), std::pair(0, 1)}) {
+    std::optional<double> factor = scalarOf(op.getOperand(number));
+    Value x = op.getOperand(other);
+    if (factor && *factor != 0 && (kind == "mul" || number == 1) &&
+        sameShape(x.getType(), op.getResult(0).getType()))
+      return std::pair(x, kind == "mul" ? *factor : 1 / *factor);
+  }
+  return std::nullopt;
+}
+
 Value recognize::otherOperand(ComputeOp op, StringRef kind, Value one) {
   if (!op || op.getKind() != kind || op.getNumOperands() != 2)
     return {};

@@ -40,6 +40,9 @@ llvm::SmallVector<mlir::Value> basesOf(mlir::Value value);
 /// k where value = k x.
 std::optional<double> multipleOf(mlir::Value value, mlir::Value x);
 
+/// x and k, where `op` is k x or x / (1 / k), k is not 0, and x has the result's shape.
+std::optional<std::pair<mlir::Value, double>> scaledOf(ComputeOp op);
+
 /// Whether `op` is x + y or x y (by its kind), in either order; the other operand.
 mlir::Value otherOperand(ComputeOp op, llvm::StringRef kind, mlir::Value one);
 /// The square of what a value is, or null: x x, or x to the power of 2.

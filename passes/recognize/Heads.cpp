@@ -17,19 +17,12 @@ Heads Heads::of(Value value) {
 }
 
 bool Heads::peelScale(ComputeOp op) {
-  StringRef kind = op.getKind();
-  if (kind != "mul" && kind != "div")
+  auto scaled = scaledOf(op);
+  if (!scaled)
     return false;
-  for (auto [number, other] : {std::pair(1, 0), std::pair(0, 1)}) {
-    std::optional<double> factor = scalarOf(op.getOperand(number));
-    if (!factor || *factor == 0 || (kind == "div" && number == 0) ||
-        !sameShape(op.getOperand(other).getType(), value.getType()))
-      continue;
-    scale *= kind == "mul" ? *factor : 1 / *factor;
-    value = op.getOperand(other);
-    return true;
-  }
-  return false;
+  scale *= scaled->second;
+  value = scaled->first;
+  return true;
 }
 
 /// A reshape that puts in or takes out dims of one element.

@@ -28,6 +28,10 @@ Array splitHeads(NodeImport &n, const Array &x, int64_t heads);
 Array joinHeads(ArrayBuilder &a, const Array &x);
 /// [batch, rows, heads, depth] as [batch, heads, rows, depth] and back.
 Array swapHeads(ArrayBuilder &a, const Array &x);
+/// Puts the heads of keys and values first, as caches have them.
+void putKeyHeadsFirst(ArrayBuilder &a, Attend &operands);
+/// Puts what came before in front of keys and values whose heads are first.
+void prependPast(ArrayBuilder &a, Attend &operands, const Array &keys, const Array &values);
 /// `x` with dims of 1 in front until it has 4.
 Array withFourDims(ArrayBuilder &a, const Array &x);
 /// A mask whose last dim is as long as there are keys: what is missing lets no key be.

@@ -56,6 +56,20 @@ Array kiln::joinHeads(ArrayBuilder &a, const Array &x) {
 
 Array kiln::swapHeads(ArrayBuilder &a, const Array &x) { return a.transpose(x, {0, 2, 1, 3}); }
 
+void kiln::putKeyHeadsFirst(ArrayBuilder &a, Attend &operands) {
+  if (operands.keyHeadsFirst)
+    return;
+  operands.key = swapHeads(a, operands.key);
+  operands.value = swapHeads(a, operands.value);
+  operands.keyHeadsFirst = true;
+}
+
+void kiln::prependPast(ArrayBuilder &a, Attend &operands, const Array &keys, const Array &values) {
+  operands.offsets = a.integers(keys.shape[2]);
+  operands.key = a.concat({keys, operands.key}, 2);
+  operands.value = a.concat({values, operands.value}, 2);
+}
+
 Array kiln::withFourDims(ArrayBuilder &a, const Array &x) {
   Shape shape(4 - std::min<int64_t>(x.rank(), 4), a.number(1));
   llvm::append_range(shape, x.shape);
@@ -111,16 +125,10 @@ static void importAttention(NodeImport &n) {
   if (depth < 1)
     return n.fail("the depth of a head is not fixed");
   bool past = n.has(4) && n.has(5);
-  if (flat && (past || n.wants(1) || n.wants(2))) {
-    x.key = swapHeads(a, x.key);
-    x.value = swapHeads(a, x.value);
-    x.keyHeadsFirst = true;
-  }
-  if (past) {
-    x.offsets = a.integers(n.inputs[4].shape[2]);
-    x.key = a.concat({n.inputs[4], x.key}, 2);
-    x.value = a.concat({n.inputs[5], x.value}, 2);
-  }
+  if (past || n.wants(1) || n.wants(2))
+    putKeyHeadsFirst(a, x);
+  if (past)
+    prependPast(a, x, n.inputs[4], n.inputs[5]);
   if (n.has(6)) {
     x.lengths = a.cast(n.inputs[6], a.b.getI64Type());
     if (!past)

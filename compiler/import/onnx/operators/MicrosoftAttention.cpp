@@ -56,6 +56,19 @@ static Array columns(ArrayBuilder &a, const Array &x, int64_t first, int64_t cou
   return a.slice(x, starts, shape);
 }
 
+/// Attends with the mask of keys and the summands of the scores that the inputs of these numbers
+/// may be, and gives the first result; false after fail().
+static bool attendMasked(NodeImport &n, Attend &x, size_t mask, size_t summands) {
+  if (n.has(mask) && !addKeyMask(n, n.inputs[mask], x))
+    return false;
+  if (n.has(summands))
+    addBias(n.a, n.inputs[summands], x);
+  x.scale = scaleOf(n, x.query);
+  x.causal = n.integer("unidirectional", 0) != 0;
+  n.results.push_back(joinHeads(n.a, attend(n.a, x)[0]));
+  return true;
+}
+
 /// input, weights [columns, all heads of q, k, v], bias, mask, past [2, batch, heads, keys, depth],
 /// summands of the scores. Outputs: result, present.
 static void importMicrosoftAttention(NodeImport &n) {
@@ -80,9 +93,7 @@ static void importMicrosoftAttention(NodeImport &n) {
     return;
   Array present;
   if (n.has(4) || n.wants(1)) {
-    x.key = swapHeads(a, x.key);
-    x.value = swapHeads(a, x.value);
-    x.keyHeadsFirst = true;
+    putKeyHeadsFirst(a, x);
     if (n.has(4)) {
       const Array &past = n.inputs[4];
       if (past.rank() != 5)
@@ -93,9 +104,7 @@ static void importMicrosoftAttention(NodeImport &n) {
         Array part = a.slice(past, {i, 0, 0, 0, 0}, shape);
         return a.reshape(part, ArrayRef(past.shape).drop_front());
       };
-      x.offsets = a.integers(past.shape[3]);
-      x.key = a.concat({half(0), x.key}, 2);
-      x.value = a.concat({half(1), x.value}, 2);
+      prependPast(a, x, half(0), half(1));
     }
     auto one = [&](const Array &part) {
       Shape shape{a.number(1)};
@@ -105,13 +114,8 @@ static void importMicrosoftAttention(NodeImport &n) {
     if (n.wants(1))
       present = a.concat({one(x.key), one(x.value)}, 0);
   }
-  if (n.has(3) && !addKeyMask(n, n.inputs[3], x))
+  if (!attendMasked(n, x, 3, 5))
     return;
-  if (n.has(5))
-    addBias(a, n.inputs[5], x);
-  x.scale = scaleOf(n, x.query);
-  x.causal = n.integer("unidirectional", 0) != 0;
-  n.results.push_back(joinHeads(a, attend(a, x)[0]));
   if (present)
     n.results.push_back(present);
 }
@@ -171,23 +175,12 @@ static void importMultiHeadAttention(NodeImport &n) {
     }
   }
   bool past = n.has(6) && n.has(7);
-  if (!x.keyHeadsFirst && (past || n.wants(1) || n.wants(2))) {
-    x.key = swapHeads(a, x.key);
-    x.value = swapHeads(a, x.value);
-    x.keyHeadsFirst = true;
-  }
-  if (past) {
-    x.offsets = a.integers(n.inputs[6].shape[2]);
-    x.key = a.concat({n.inputs[6], x.key}, 2);
-    x.value = a.concat({n.inputs[7], x.value}, 2);
-  }
-  if (n.has(4) && !addKeyMask(n, n.inputs[4], x))
+  if (past || n.wants(1) || n.wants(2))
+    putKeyHeadsFirst(a, x);
+  if (past)
+    prependPast(a, x, n.inputs[6], n.inputs[7]);
+  if (!attendMasked(n, x, 4, 5))
     return;
-  if (n.has(5))
-    addBias(a, n.inputs[5], x);
-  x.scale = scaleOf(n, x.query);
-  x.causal = n.integer("unidirectional", 0) != 0;
-  n.results.push_back(joinHeads(a, attend(a, x)[0]));
   n.results.push_back(x.key);
   n.results.push_back(x.value);
 }
@@ -237,13 +230,9 @@ static void importGroupQueryAttention(NodeImport &n) {
     for (Array *part : {&x.query, &x.key})
       *part = rotate(a, *part, n.inputs[7], n.inputs[8], positions, interleaved, false);
   }
-  x.key = swapHeads(a, x.key);
-  x.value = swapHeads(a, x.value);
-  x.keyHeadsFirst = true;
-  if (n.has(3) && n.has(4)) {
-    x.key = a.concat({n.inputs[3], x.key}, 2);
-    x.value = a.concat({n.inputs[4], x.value}, 2);
-  }
+  putKeyHeadsFirst(a, x);
+  if (n.has(3) && n.has(4))
+    prependPast(a, x, n.inputs[3], n.inputs[4]);
   x.offsets = a.integers(before);
   x.lengths = a.reshape(a.cast(n.inputs[5], i64), {x.query.shape[0]});
   x.lengths = a.add(x.lengths, a.scalar(i64, 1));
