@@ -199,9 +199,7 @@ private:
     int64_t mostTiles = many.inPlace && panels >= 64 ? 32 : 8;
     int64_t tiles = k.target.l2Bytes / 2 / (many.rowBytes * tile.rows);
     many.block = std::clamp<int64_t>(tiles, 1, mostTiles) * tile.rows;
-    many.heights.push_back(tile.rows);
-    for (int64_t height = int64_t(llvm::bit_floor(uint64_t(tile.rows - 1))); height; height /= 2)
-      many.heights.push_back(height);
+    many.heights = tileHeights(tile.rows);
     return many;
   }
 

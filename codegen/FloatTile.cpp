@@ -48,6 +48,24 @@ TileSize kiln::chooseTile(int64_t rows, int64_t panels, const Target &target) {
   return best;
 }
 
+SmallVector<int64_t> kiln::tileHeights(int64_t rows) {
+  SmallVector<int64_t> heights{rows};
+  for (auto height = int64_t(llvm::bit_floor(uint64_t(rows - 1))); height; height /= 2)
+    heights.push_back(height);
+  return heights;
+}
+
+void kiln::forHeights(ImplicitLocOpBuilder &b, ArrayRef<int64_t> heights, Value from, Value to,
+                      llvm::function_ref<void(Value row, int64_t height)> body) {
+  for (int64_t height : heights) {
+    Value size = i64(b, height), left = arith::SubIOp::create(b, to, from);
+    Value part = arith::MulIOp::create(b, arith::DivUIOp::create(b, left, size), size);
+    Value end = arith::AddIOp::create(b, from, part);
+    loop(b, from, end, height, [&](Value row) { body(row, height); });
+    from = end;
+  }
+}
+
 void kiln::setTileTuning(func::FuncOp function, const Target &target) {
   if (target.tuneFor.empty())
     return;

@@ -23,6 +23,13 @@ int64_t registersOf(TileSize tile, const Target &target);
 /// cut into tiles as even as can be.
 TileSize chooseTile(int64_t rows, int64_t panels, const Target &target);
 
+/// The rows of a tile and the powers of two below: tiles for a number of rows that is not known.
+llvm::SmallVector<int64_t> tileHeights(int64_t rows);
+
+/// Covers the rows [from, to) (i64) with tiles of the given heights, descending to 1.
+void forHeights(mlir::ImplicitLocOpBuilder &b, llvm::ArrayRef<int64_t> heights, mlir::Value from,
+                mlir::Value to, llvm::function_ref<void(mlir::Value row, int64_t height)> body);
+
 /// Has LLVM schedule the function as Target::tuneFor says.
 void setTileTuning(mlir::func::FuncOp function, const Target &target);
 

@@ -60,6 +60,13 @@ AffineExpr KernelFrame::rowsExprOf(Type type) const {
   return getAffineConstantExpr(cast<RankedTensorType>(type).getDimSize(0), b.getContext());
 }
 
+Value KernelFrame::extent(RankedTensorType type, unsigned i) {
+  if (!type.isDynamicDim(i))
+    return constant(type.getDimSize(i));
+  unsigned position = llvm::count_if(type.getShape().take_front(i), ShapedType::isDynamic);
+  return dim(graph::getDims(type).getSymbols()[position]);
+}
+
 Value KernelFrame::constant(int64_t value) {
   return arith::ConstantOp::create(b, b.getI64IntegerAttr(value));
 }

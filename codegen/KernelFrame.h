@@ -37,6 +37,9 @@ public:
   /// The same as an expression over the kernel's dims as symbols.
   mlir::AffineExpr rowsExprOf(mlir::Type type) const;
 
+  /// The size of a tensor's dim (i64): a constant or a dim of the kernel.
+  mlir::Value extent(mlir::RankedTensorType type, unsigned dim);
+
   // Shorthands. i64 arithmetic; addresses are !llvm.ptr.
   mlir::Value constant(int64_t value);
   mlir::Value constantF32(double value);

@@ -85,16 +85,11 @@ private:
   Matrix describe(Value tensor, unsigned buffer) {
     RankedTensorType type = graph::tensorOf(tensor);
     unsigned rank = unsigned(type.getRank());
-    Matrix matrix{type, frame.buffer(buffer), extent(type, rank - 2), extent(type, rank - 1), {}};
+    Matrix matrix{
+        type, frame.buffer(buffer), frame.extent(type, rank - 2), frame.extent(type, rank - 1), {}};
     int64_t stride = kernel.getRowStrides()[buffer];
     matrix.stride = frame.mul(stride ? i64(b, stride) : matrix.columns, i64(b, 4));
     return matrix;
-  }
-  Value extent(RankedTensorType type, unsigned dim) {
-    if (!type.isDynamicDim(dim))
-      return i64(b, type.getDimSize(dim));
-    unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
-    return frame.dim(graph::getDims(type).getSymbols()[position]);
   }
   /// Address of a row of the matrix that the indices of the result's leading dims lead to.
   Value rowAddress(const Matrix &matrix, ArrayRef<Value> leading, Value row);
@@ -139,7 +134,7 @@ Value PackedMatmul::rowAddress(const Matrix &matrix, ArrayRef<Value> leading, Va
   int64_t skipped = z.type.getRank() - matrix.type.getRank();
   Value number = i64(b, 0);
   for (unsigned dim = 0; dim + 2 < unsigned(matrix.type.getRank()); ++dim) {
-    Value size = extent(matrix.type, dim), index = leading[size_t(skipped + dim)];
+    Value size = frame.extent(matrix.type, dim), index = leading[size_t(skipped + dim)];
     if (matrix.type.getDimSize(dim) == 1)
       index = i64(b, 0);
     else if (matrix.type.isDynamicDim(dim)) // it may be 1
@@ -162,24 +157,17 @@ void PackedMatmul::emitItem(Value item) {
       frame.mul(split(frame.ceilDiv(z.columns, columnsAtOnce())), i64(b, columnsAtOnce()));
   SmallVector<Value> leading(size_t(z.type.getRank()) - 2);
   for (size_t dim = leading.size(); dim-- > 0;)
-    leading[dim] = split(extent(z.type, unsigned(dim)));
+    leading[dim] = split(frame.extent(z.type, unsigned(dim)));
   pack(leading, column);
   Value first = frame.mul(block, i64(b, blockRows()));
   Value count = frame.min(frame.sub(z.rows, first), i64(b, blockRows()));
   Value rows = rowAddress(x, leading, first);
   Value result = address(b, rowAddress(z, leading, first), column, 4);
   auto forTiles = [&](bool whole) {
-    Value from = i64(b, 0);
-    for (int64_t height = tile.rows; height;
-         height = height == 1 ? 0 : int64_t(llvm::bit_floor(uint64_t(height - 1)))) {
-      Value part = frame.mul(frame.floorDiv(frame.sub(count, from), height), i64(b, height));
-      Value to = frame.add(from, part);
-      loop(b, from, to, height, [&](Value row) {
-        emitTile(address(b, rows, bytesOf(row, x.stride), 1),
-                 address(b, result, bytesOf(row, z.stride), 1), height, column, whole);
-      });
-      from = to;
-    }
+    forHeights(b, tileHeights(tile.rows), i64(b, 0), count, [&](Value row, int64_t height) {
+      emitTile(address(b, rows, bytesOf(row, x.stride), 1),
+               address(b, result, bytesOf(row, z.stride), 1), height, column, whole);
+    });
   };
   int64_t columns = z.type.getShape().back();
   if (!ShapedType::isDynamic(columns) && columns % columnsAtOnce() == 0)

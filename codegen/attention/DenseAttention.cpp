@@ -62,18 +62,19 @@ private:
   SmallVector<Value> finishScores(const Queries &at, ArrayRef<Value> sums, int64_t rows,
                                   Value firstKey, Value key, ValueRange most);
 
-  Value extent(RankedTensorType type, unsigned dim) {
-    if (!type.isDynamicDim(dim))
-      return i64(b, type.getDimSize(dim));
-    unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
-    return frame.dim(graph::getDims(type).getSymbols()[position]);
-  }
   /// Address of a row of a head.
   Value rowAddress(const HeadRows &rows, Value batch, Value head, Value row) {
     Value outer = rows.headsFirst ? head : row, inner = rows.headsFirst ? row : head;
-    Value number = frame.add(frame.mul(batch, extent(rows.type, 1)), outer);
-    number = frame.add(frame.mul(number, extent(rows.type, 2)), inner);
+    Value number = frame.add(frame.mul(batch, frame.extent(rows.type, 1)), outer);
+    number = frame.add(frame.mul(number, frame.extent(rows.type, 2)), inner);
     return address(b, frame.buffer(rows.buffer), number, rows.stride * 4);
+  }
+  /// Which of the mask's matrices counts, all leading dims counted as one (i64).
+  Value headOfMask(const Queries &at) {
+    RankedTensorType type = graph::tensorOf(shape.mask);
+    Value batch = type.getDimSize(0) == 1 ? i64(b, 0) : at.batch;
+    Value head = type.getDimSize(1) == 1 ? i64(b, 0) : at.head;
+    return frame.add(frame.mul(batch, frame.extent(type, 1)), head);
   }
   /// An element of offsets or lengths (i64).
   Value perBatch(BlockArgument vector, Value batch) {
@@ -108,12 +109,6 @@ private:
     Value least = splat(-std::numeric_limits<double>::infinity());
     Value isNone = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, most, least);
     return arith::SelectOp::create(b, isNone, splat(0), most);
-  }
-  SmallVector<int64_t> heights() const {
-    SmallVector<int64_t> result{tileRows};
-    for (int64_t height = int64_t(llvm::bit_floor(uint64_t(tileRows - 1))); height; height /= 2)
-      result.push_back(height);
-    return result;
   }
   /// Which keys [first, last) each of 16 queries sees, counted from `firstKey`; i32.
   std::pair<Value, Value> limitsOf(const Queries &at, int64_t panel, Value firstKey);
@@ -175,10 +170,10 @@ KernelCode DenseAttention::emit() {
 }
 
 void DenseAttention::emitItem(Value item) {
-  Value rows = extent(shape.q.type, shape.q.rowsDim());
-  Value heads = extent(shape.q.type, shape.q.headsDim());
-  Value keyHeads = extent(shape.k.type, shape.k.headsDim());
-  Value keys = extent(shape.k.type, shape.k.rowsDim());
+  Value rows = frame.extent(shape.q.type, shape.q.rowsDim());
+  Value heads = frame.extent(shape.q.type, shape.q.headsDim());
+  Value keyHeads = frame.extent(shape.k.type, shape.k.headsDim());
+  Value keys = frame.extent(shape.k.type, shape.k.rowsDim());
   Value blocks = frame.ceilDiv(rows, panels * lanes);
   auto divide = [&](Value x, Value y) -> Value { return arith::DivUIOp::create(b, x, y); };
   auto rest = [&](Value x, Value y) -> Value { return arith::RemUIOp::create(b, x, y); };
@@ -227,7 +222,7 @@ void DenseAttention::emitItem(Value item) {
 void DenseAttention::emitQueries(const Queries &at) {
   int64_t line = lineOf(at.panels);
   Value base = rowAddress(shape.q, at.batch, at.head, i64(b, 0));
-  Value last = frame.sub(extent(shape.q.type, shape.q.rowsDim()), i64(b, 1));
+  Value last = frame.sub(frame.extent(shape.q.type, shape.q.rowsDim()), i64(b, 1));
   for (int64_t p = 0; p < at.panels; ++p) {
     SmallVector<Value> rows =
         rowsFrom(base, frame.add(at.row, i64(b, p * lanes)), last, shape.q.rowBytes);
@@ -267,10 +262,9 @@ void DenseAttention::emitMaskLines(const Queries &at, Value firstKey, Value coun
   RankedTensorType type = graph::tensorOf(shape.mask);
   RowElement element = shape.isMaskOfTruths() ? RowElement::Truth : RowElement::F32;
   int64_t size = element == RowElement::F32 ? 4 : 1;
-  Value rows = extent(type, 2), keys = extent(type, 3);
+  Value rows = frame.extent(type, 2), keys = frame.extent(type, 3);
   Value last = frame.sub(rows, i64(b, 1));
-  Value head = frame.add(frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
-                         type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
+  Value head = headOfMask(at);
   Value base = address(b, frame.buffer(shape.mask.getArgNumber()), firstKey, size);
   for (int64_t p = 0; p < at.panels; ++p) {
     SmallVector<Value> starts;
@@ -311,10 +305,8 @@ SmallVector<Value> DenseAttention::finishScores(const Queries &at, ArrayRef<Valu
           RankedTensorType type = graph::tensorOf(shape.mask);
           RowElement element = shape.isMaskOfTruths() ? RowElement::Truth : RowElement::F32;
           int64_t size = element == RowElement::F32 ? 4 : 1;
-          Value head =
-              frame.add(frame.mul(type.getDimSize(0) == 1 ? i64(b, 0) : at.batch, extent(type, 1)),
-                        type.getDimSize(1) == 1 ? i64(b, 0) : at.head);
-          Value number = frame.add(frame.mul(head, extent(type, 3)), frame.add(firstKey, key));
+          Value number =
+              frame.add(frame.mul(headOfMask(at), frame.extent(type, 3)), frame.add(firstKey, key));
           Value from = address(b, frame.buffer(shape.mask.getArgNumber()), number, size, r * size);
           summand = broadcast(b, loadElements(b, element, from, 1), lanes);
         }
@@ -349,7 +341,7 @@ void DenseAttention::emitScores(const Queries &at, Value firstKey, Value count) 
   }
   SmallVector<Value> before(most);
   Value rows = rowAddress(shape.k, at.batch, at.keyHead, firstKey), from = i64(b, 0);
-  for (int64_t height : heights()) {
+  for (int64_t height : tileHeights(tileRows)) {
     Value part = frame.mul(frame.floorDiv(frame.sub(count, from), height), i64(b, height));
     Value to = frame.add(from, part);
     most = loop(b, from, to, height, most, [&](Value key, ValueRange carried) {

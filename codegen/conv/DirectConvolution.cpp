@@ -252,7 +252,7 @@ private:
     if (!shape.isStatic()) {
       TileRun run{0, 1, 1, {}};
       lines.forPositions(
-          heights(),
+          tileHeights(tile.rows),
           [&](Value position, int64_t height) {
             run.rows = height;
             emitTile(run, line, position, row, at);
@@ -349,22 +349,14 @@ private:
     finish(sums, at, frame.add(row, position), 1);
   }
 
-  /// Of tiles where the number of positions is not known.
-  SmallVector<int64_t> heights() const {
-    SmallVector<int64_t> result{tile.rows};
-    for (int64_t height = int64_t(llvm::bit_floor(uint64_t(tile.rows - 1))); height; height /= 2)
-      result.push_back(height);
-    return result;
-  }
-
   // ---- One position sees one position ---------------------------------------------------------
 
   KernelCode emitPointwise() {
     AffineExpr rowsExpr = frame.rowsExprOf(shape.result);
     Value rows = frame.rowsOf(shape.result);
     for (unsigned i = 1; i + 1 < unsigned(shape.result.getRank()); ++i) {
-      rowsExpr = rowsExpr * extentOf(i).second;
-      rows = frame.mul(rows, extentOf(i).first);
+      rowsExpr = rowsExpr * graph::extentExpr(shape.op, shape.result, i);
+      rows = frame.mul(rows, frame.extent(shape.result, i));
     }
     int64_t known = positionsAtOnce();
     // As even as can be; of an unknown number of rows what is left over makes smaller tiles.
@@ -387,14 +379,8 @@ private:
         return;
       }
       branch(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, last, whole), [&] {
-        Value from = frame.mul(whole, i64(b, size));
-        for (int64_t height = int64_t(llvm::bit_floor(uint64_t(size - 1))); height; height /= 2) {
-          Value left = frame.sub(rows, from);
-          Value part = frame.mul(frame.floorDiv(left, height), i64(b, height));
-          Value to = frame.add(from, part);
-          loop(b, from, to, height, [&](Value row) { emitRows(row, height, at); });
-          from = to;
-        }
+        forHeights(b, ArrayRef(tileHeights(size)).drop_front(), frame.mul(whole, i64(b, size)),
+                   rows, [&](Value row, int64_t height) { emitRows(row, height, at); });
       });
     });
     return code(isRowCountKnown() ? getAffineConstantExpr(tiles, b.getContext())
@@ -410,14 +396,6 @@ private:
     SmallVector<Value> sums =
         multiply(at, first, places, i64(b, 0), shape.depth(), spread(startSums(at), rows));
     finish(sums, at, row, rows);
-  }
-
-  /// The size of a dim of the result (i64), and as an expression of the kernel's dims.
-  std::pair<Value, AffineExpr> extentOf(unsigned dim) {
-    AffineExpr expr = graph::extentExpr(shape.op, shape.result, dim);
-    if (!shape.result.isDynamicDim(dim))
-      return {i64(b, shape.result.getDimSize(dim)), expr};
-    return {frame.dim(cast<AffineSymbolExpr>(expr).getPosition()), expr};
   }
 
   const Target &target;

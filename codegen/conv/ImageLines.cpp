@@ -2,6 +2,7 @@
 // that no loop has a predicate. Along a line the extents are known, and with them which positions
 // of a tile a tap touches: tiles at the edges have code of their own.
 #include "codegen/conv/ImageLines.h"
+#include "codegen/FloatTile.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -36,14 +37,6 @@ SmallVector<TileRun> kiln::cutLine(const ConvolutionShape &shape, int64_t rows) 
       runs.push_back(std::move(run));
   }
   return runs;
-}
-
-Value ImageLines::extent(RankedTensorType type, size_t i) {
-  unsigned dim = unsigned(i) + 1;
-  if (!type.isDynamicDim(dim))
-    return emit::i64(b, type.getDimSize(dim));
-  unsigned position = llvm::count_if(type.getShape().take_front(dim), ShapedType::isDynamic);
-  return frame.dim(graph::getDims(type).getSymbols()[position]);
 }
 
 Value ImageLines::count() {
@@ -165,11 +158,6 @@ void ImageLines::forPositions(ArrayRef<int64_t> heights,
                               llvm::function_ref<void(Value)> edge) {
   auto [from, to] = interior();
   loop(b, i64(b, 0), from, 1, edge);
-  for (int64_t height : heights) {
-    Value part = frame.mul(frame.floorDiv(frame.sub(to, from), height), i64(b, height));
-    Value end = frame.add(from, part);
-    loop(b, from, end, height, [&](Value position) { emitInterior(position, height); });
-    from = end;
-  }
+  forHeights(b, heights, from, to, emitInterior);
   loop(b, to, resultExtent(shape.spatial() - 1), 1, edge);
 }

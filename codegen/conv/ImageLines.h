@@ -29,8 +29,8 @@ public:
       : frame(frame), b(frame.builder()), shape(shape) {}
 
   /// The size of a spatial dim (i64).
-  mlir::Value imageExtent(size_t i) { return extent(shape.image, i); }
-  mlir::Value resultExtent(size_t i) { return extent(shape.result, i); }
+  mlir::Value imageExtent(size_t i) { return frame.extent(shape.image, unsigned(i) + 1); }
+  mlir::Value resultExtent(size_t i) { return frame.extent(shape.result, unsigned(i) + 1); }
 
   /// How many lines the result has (i64), and as an expression of the kernel's dims.
   mlir::Value count();
@@ -66,7 +66,6 @@ public:
                     llvm::function_ref<void(mlir::Value position)> edge);
 
 private:
-  mlir::Value extent(mlir::RankedTensorType type, size_t i);
   llvm::SmallVector<mlir::Value> nest(const Line &line, size_t dim, mlir::Value number,
                                       mlir::Value tap, mlir::ValueRange carried, Body body);
 
