@@ -40,8 +40,82 @@ static constexpr int64_t piecesPerGroup = 2 * ExpandPanel::kUnits;
 static constexpr int64_t groupBytes = MatrixUnit::kDepth * lanes * 4;
 static constexpr int64_t pieceBytes = pieceDepth * lanes * 4;
 
+/// Cycles, as measured on Sapphire Rapids: of a group's products with a column pair for a tile of
+/// rows, of bringing that tile in, of a product by vectors; where tiles run the clock is slower.
+static constexpr double ofProducts = 240, ofPreparing = 500, ofVector = 0.8 / (32 * 0.9);
+
 static int64_t columnPairsOf(const ConvolutionShape &shape) {
   return llvm::divideCeil(shape.outputs, 2 * lanes);
+}
+
+namespace {
+/// How the work is cut. Static, as all that it follows from.
+struct Cut {
+  int64_t lines;        // of a block
+  int64_t pairs;        // of row tiles, of a whole block
+  int64_t columnPairs;  // of an item
+  int64_t tapsOfStep;   // one, or all groups of each
+  int64_t groupsOfStep; // of a tap
+
+  int64_t columnItems(const ConvolutionShape &shape) const {
+    return llvm::divideCeil(columnPairsOf(shape), columnPairs);
+  }
+};
+} // namespace
+
+/// Groups of a step: so many that sums are seldom moved, so few that their weights stay near.
+static int64_t chooseGroups(int64_t groups) {
+  constexpr int64_t enough = 3, most = 6;
+  for (int64_t count = std::min(groups, most); count >= std::min(groups, enough); --count)
+    if (groups % count == 0)
+      return count;
+  for (int64_t count = most + 1; count < groups; ++count)
+    if (groups % count == 0)
+      return count;
+  return groups;
+}
+
+/// Blocks whose planes stay in the second-level cache; then smaller items, until there is something
+/// to do for every worker: less of the lines where the weights stay near, for they pass once for
+/// each block, and less of the columns, for each of whose items the block is brought in.
+static Cut chooseCut(const ConvolutionShape &shape, const Target &target) {
+  constexpr int64_t mostPairs = 24, fewPairs = 4, items = 8;
+  constexpr double enough = 2.5e4; // cycles of an item
+  ImagePlanes one(shape, 1);
+  int64_t all = one.resultLines(), groups = one.groups();
+  Cut cut{};
+  cut.columnPairs = columnPairsOf(shape);
+  auto setLines = [&](int64_t lines) {
+    cut.lines = lines;
+    cut.pairs = llvm::divideCeil(lines * ImagePlanes(shape, lines).width(), pairRows);
+  };
+  auto fewerLines = [&] { // one block more, as even as can be
+    int64_t lines = llvm::divideCeil(all, llvm::divideCeil(all, cut.lines) + 1);
+    setLines(std::min(lines, cut.lines - 1));
+  };
+  // An item twice as large as it has to be, bringing in included, and one of too few.
+  auto isLarge = [&](double preparing) {
+    int64_t count = llvm::divideCeil(all, cut.lines) * cut.columnItems(shape);
+    double tiles = double(2 * cut.pairs * groups);
+    double products = tiles * double(shape.taps() * cut.columnPairs) * ofProducts;
+    return count < items && products > 2 * std::max(enough, 4 * tiles * preparing);
+  };
+  setLines(all);
+  while (cut.lines > 1 &&
+         (ImagePlanes(shape, cut.lines).bytes() > target.l2Bytes / 2 || cut.pairs > mostPairs))
+    fewerLines();
+  if (shape.layout().totalBytes() <= target.l2Bytes / 2)
+    while (cut.lines > 1 && cut.pairs > fewPairs && isLarge(0))
+      fewerLines();
+  while (cut.columnPairs > 1 && isLarge(ofPreparing))
+    cut.columnPairs = llvm::divideCeil(cut.columnPairs, 2);
+  cut.groupsOfStep = chooseGroups(groups);
+  cut.tapsOfStep = cut.groupsOfStep == groups
+                       ? std::max<int64_t>(1, chooseGroups(shape.taps() * groups) / groups)
+                       : 1;
+  while (shape.taps() % cut.tapsOfStep)
+    --cut.tapsOfStep;
+  return cut;
 }
 
 static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &target) {
@@ -59,15 +133,16 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &ta
     return "its channels are no multiple of 8";
   if (std::optional<std::string> why = ImagePlanes::refuse(*shape))
     return why;
-  // Cycles, as measured on Sapphire Rapids: of a group's products with a column pair for a tile of
-  // rows, of bringing that tile in, of a product by vectors; where tiles run the clock is slower.
-  constexpr double ofProducts = 240, ofPreparing = 500, ofVector = 0.8 / (32 * 0.9), gain = 1.1;
+  constexpr double gain = 1.1, fewTiles = 8;
   ImagePlanes planes(*shape, shape->spatial() == 2 ? shape->resultExtent(0) : 1);
   int64_t positions = planes.resultLines() * planes.resultWidth();
   double tiles =
       double(llvm::divideCeil(planes.resultLines() * planes.width(), int64_t(MatrixUnit::kRows)));
+  if (tiles < fewTiles)
+    return "too few positions for the expansion of weights to hide behind";
   double matrix = tiles * double(planes.groups()) *
-                  (double(shape->taps() * columnPairsOf(*shape)) * ofProducts + ofPreparing);
+                  (double(shape->taps() * columnPairsOf(*shape)) * ofProducts +
+                   double(chooseCut(*shape, target).columnItems(*shape)) * ofPreparing);
   double vectors =
       double(positions * shape->outputs) * double(shape->taps() * shape->depth()) * ofVector;
   if (matrix * gain > vectors)
@@ -76,15 +151,6 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &ta
 }
 
 namespace {
-
-/// How the work is cut. Static, as all that it follows from.
-struct Cut {
-  int64_t lines;        // of a block
-  int64_t pairs;        // of row tiles, of a whole block
-  int64_t columnPairs;  // of an item
-  int64_t tapsOfStep;   // one, or all groups of each
-  int64_t groupsOfStep; // of a tap
-};
 
 class MatrixConvolution {
 public:
@@ -117,7 +183,6 @@ private:
     Value panel, soon, tiles, part;
   };
 
-  static Cut chooseCut(const ConvolutionShape &shape, const Target &target);
   int64_t chunksOfTap() const { return planes.groups() / cut.groupsOfStep; }
   /// Of a column pair.
   int64_t steps() const { return shape.taps() / cut.tapsOfStep * chunksOfTap(); }
@@ -125,7 +190,7 @@ private:
   int64_t tapBytes() const { return shape.depth() * lanes * 4; }
   int64_t bufferBytes() const { return cut.tapsOfStep * cut.groupsOfStep * columnsBytes; }
   int64_t blocks() const { return llvm::divideCeil(planes.resultLines(), cut.lines); }
-  int64_t columnItems() const { return llvm::divideCeil(columnPairsOf(shape), cut.columnPairs); }
+  int64_t columnItems() const { return cut.columnItems(shape); }
   Value at(int64_t offset) { return address(b, frame.scratch(), offset); }
   Value isLess(Value left, Value right) {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, left, right);
@@ -166,49 +231,6 @@ private:
 } // namespace
 
 // ---- Items --------------------------------------------------------------------------------------
-
-/// Groups of a step: so many that sums are seldom moved, so few that their weights stay near.
-static int64_t chooseGroups(int64_t groups) {
-  constexpr int64_t enough = 3, most = 6;
-  for (int64_t count = std::min(groups, most); count >= std::min(groups, enough); --count)
-    if (groups % count == 0)
-      return count;
-  for (int64_t count = most + 1; count < groups; ++count)
-    if (groups % count == 0)
-      return count;
-  return groups;
-}
-
-Cut MatrixConvolution::chooseCut(const ConvolutionShape &shape, const Target &target) {
-  constexpr int64_t mostPairs = 24, items = 8;
-  constexpr double enough = 1.5e5; // cycles of an item
-  int64_t all = ImagePlanes(shape, 1).resultLines();
-  auto pairsOf = [&](int64_t lines) {
-    return llvm::divideCeil(lines * ImagePlanes(shape, lines).width(), pairRows);
-  };
-  auto fits = [&](int64_t lines) {
-    return ImagePlanes(shape, lines).bytes() <= target.l2Bytes / 2 && pairsOf(lines) <= mostPairs;
-  };
-  Cut cut{};
-  cut.lines = all;
-  while (cut.lines > 1 && !fits(cut.lines))
-    cut.lines = llvm::divideCeil(all, llvm::divideCeil(all, cut.lines) + 1);
-  cut.pairs = pairsOf(cut.lines);
-  int64_t groups = ImagePlanes(shape, 1).groups();
-  double cycles = double(cut.pairs * shape.taps() * groups) * 400; // of a column pair
-  cut.columnPairs = columnPairsOf(shape);
-  int64_t blocks = llvm::divideCeil(all, cut.lines);
-  while (cut.columnPairs > 1 && blocks * columnPairsOf(shape) / cut.columnPairs < items &&
-         cycles * double(cut.columnPairs) > 2 * enough)
-    cut.columnPairs = llvm::divideCeil(cut.columnPairs, 2);
-  cut.groupsOfStep = chooseGroups(groups);
-  cut.tapsOfStep = cut.groupsOfStep == groups
-                       ? std::max<int64_t>(1, chooseGroups(shape.taps() * groups) / groups)
-                       : 1;
-  while (shape.taps() % cut.tapsOfStep)
-    --cut.tapsOfStep;
-  return cut;
-}
 
 KernelCode MatrixConvolution::emit() {
   for (int64_t tap = 0; tap < shape.taps(); ++tap)
