@@ -40,8 +40,10 @@ struct Array {
   std::vector<Array> items;
 
   int64_t rank() const { return int64_t(shape.size()); }
-  /// The size of a dim where it is fixed, else -1.
+  /// The size of a dim where it is fixed, else -1, also of one that is not there.
   int64_t extent(int64_t dim) const {
+    if (dim < 0 || dim >= rank())
+      return -1;
     auto fixed = llvm::dyn_cast<mlir::AffineConstantExpr>(shape[dim]);
     return fixed ? fixed.getValue() : -1;
   }

@@ -108,6 +108,8 @@ Array ArrayBuilder::reshapeUnchecked(const Array &x, ArrayRef<AffineExpr> shape)
 Array ArrayBuilder::transpose(const Array &x, ArrayRef<int64_t> perm) {
   if (!x.element)
     return {};
+  if (x.rank() != int64_t(perm.size()))
+    return fail(llvm::formatv("transpose: expected {0} dims, found {1}", perm.size(), x.rank()));
   Shape shape;
   bool same = true;
   for (auto [to, from] : llvm::enumerate(perm)) {
@@ -146,6 +148,8 @@ Array ArrayBuilder::slice(const Array &x, ArrayRef<int64_t> starts, ArrayRef<Aff
                           ArrayRef<int64_t> steps) {
   if (!x.element)
     return {};
+  if (x.rank() != int64_t(starts.size()) || sizes.size() != starts.size())
+    return fail(llvm::formatv("slice: expected {0} dims, found {1}", starts.size(), x.rank()));
   SmallVector<int64_t> ones(starts.size(), 1);
   if (steps.empty())
     steps = ones;
@@ -248,6 +252,9 @@ Array ArrayBuilder::concat(ArrayRef<Array> parts, int64_t axis) {
       return {};
   if (parts.size() == 1)
     return parts[0];
+  if (parts.empty() || axis < 0 || axis >= parts[0].rank())
+    return fail(
+        llvm::formatv("concat: axis {0} of {1} dims", axis, parts.empty() ? 0 : parts[0].rank()));
   Shape shape = parts[0].shape;
   bool known = true;
   SmallVector<int64_t> ends;

@@ -8,6 +8,10 @@ using namespace mlir;
 using namespace kiln;
 
 SmallVector<Array> kiln::attend(ArrayBuilder &a, const Attend &x) {
+  if (!a.failed() && (x.query.rank() != 4 || x.key.rank() != 4 || x.value.rank() != 4))
+    a.fail("attention: expected queries, keys and values of 3 or 4 dims");
+  if (a.failed())
+    return SmallVector<Array>(x.scores >= 0 ? 2 : 1);
   SmallVector<Array> operands{x.query, x.key, x.value};
   auto optional = [&](const Array &operand) -> Attribute {
     if (!operand)
@@ -51,6 +55,8 @@ Array kiln::splitHeads(NodeImport &n, const Array &x, int64_t heads) {
 }
 
 Array kiln::joinHeads(ArrayBuilder &a, const Array &x) {
+  if (a.failed())
+    return {};
   return a.reshape(x, {x.shape[0], x.shape[1], a.simplify(x.shape[2] * x.shape[3])});
 }
 
@@ -65,6 +71,11 @@ void kiln::putKeyHeadsFirst(ArrayBuilder &a, Attend &operands) {
 }
 
 void kiln::prependPast(ArrayBuilder &a, Attend &operands, const Array &keys, const Array &values) {
+  if (keys.rank() != 4 || values.rank() != 4) {
+    a.fail(llvm::formatv("expected past keys and values of 4 dims, found {0} and {1}", keys.rank(),
+                         values.rank()));
+    return;
+  }
   operands.offsets = a.integers(keys.shape[2]);
   operands.key = a.concat({keys, operands.key}, 2);
   operands.value = a.concat({values, operands.value}, 2);
@@ -77,6 +88,8 @@ Array kiln::withFourDims(ArrayBuilder &a, const Array &x) {
 }
 
 Array kiln::fittedMask(ArrayBuilder &a, const Array &mask, AffineExpr keys) {
+  if (mask.rank() != 4)
+    return a.failed() ? Array() : a.fail("expected a mask of 4 dims at most");
   AffineExpr own = mask.shape.back();
   if (a.same(own, keys) || a.boundsOf(a.simplify(keys - own)).first < 0)
     return mask;
@@ -129,6 +142,8 @@ static void importAttention(NodeImport &n) {
     putKeyHeadsFirst(a, x);
   if (past)
     prependPast(a, x, n.inputs[4], n.inputs[5]);
+  if (a.failed())
+    return;
   if (n.has(6)) {
     x.lengths = a.cast(n.inputs[6], a.b.getI64Type());
     if (!past)

@@ -50,6 +50,8 @@ static void importSimplifiedLayerNormalization(NodeImport &n) {
 
 /// Rows of a table by the numbers in `ids` [batch, rows].
 static Array lookUp(ArrayBuilder &a, const Array &table, const Array &ids) {
+  if (table.rank() != 2)
+    return a.fail(llvm::formatv("expected a table of 2 dims, found {0}", table.rank()));
   Shape shape = ids.shape;
   shape.push_back(table.shape[1]);
   return a.compute("gather", {table, ids}, table.element, shape,
@@ -68,6 +70,8 @@ static void importEmbedLayerNormalization(NodeImport &n) {
   Array sum = lookUp(a, n.inputs[2], ids);
   if (n.has(8)) {
     sum = a.add(sum, lookUp(a, n.inputs[3], n.inputs[8]));
+  } else if (n.inputs[3].rank() != 2) {
+    return n.fail("takes positions of 2 dims");
   } else {
     Shape rows{ids.shape[1], n.inputs[3].shape[1]};
     sum = a.add(sum, a.slice(n.inputs[3], {0, 0}, rows));

@@ -12,6 +12,12 @@ using namespace kiln;
 /// be; of [batch] the numbers of keys that count. False after fail().
 static bool addKeyMask(NodeImport &n, const Array &mask, Attend &x) {
   ArrayBuilder &a = n.a;
+  if (a.failed())
+    return false;
+  if (x.key.rank() != 4) {
+    n.fail("takes keys of 3 or 4 dims");
+    return false;
+  }
   AffineExpr keys = x.key.shape[x.keyHeadsFirst ? 2 : 1];
   if (mask.rank() == 1) {
     if (!a.same(mask.shape[0], x.query.shape[0])) {
@@ -21,8 +27,8 @@ static bool addKeyMask(NodeImport &n, const Array &mask, Attend &x) {
     x.lengths = mask;
     return true;
   }
-  if (mask.rank() > 4) {
-    n.fail("takes a mask of 4 dims at most");
+  if (mask.rank() < 1 || mask.rank() > 4) {
+    n.fail("takes a mask of 1 to 4 dims");
     return false;
   }
   Shape shape = mask.shape;
@@ -34,8 +40,16 @@ static bool addKeyMask(NodeImport &n, const Array &mask, Attend &x) {
 
 /// Summands of the scores, together with a mask that is there already.
 static void addBias(ArrayBuilder &a, const Array &bias, Attend &x) {
+  if (a.failed())
+    return;
+  if (x.key.rank() != 4) {
+    a.fail("expected keys of 3 or 4 dims");
+    return;
+  }
   AffineExpr keys = x.key.shape[x.keyHeadsFirst ? 2 : 1];
   Array summand = fittedMask(a, withFourDims(a, bias), keys);
+  if (a.failed())
+    return;
   if (x.mask)
     summand =
         a.map("where", {x.mask, summand, a.scalar(summand.element, -INFINITY)}, summand.element);
@@ -63,6 +77,8 @@ static bool attendMasked(NodeImport &n, Attend &x, size_t mask, size_t summands)
     return false;
   if (n.has(summands))
     addBias(n.a, n.inputs[summands], x);
+  if (n.a.failed())
+    return false;
   x.scale = scaleOf(n, x.query);
   x.causal = n.integer("unidirectional", 0) != 0;
   n.results.push_back(joinHeads(n.a, attend(n.a, x)[0]));
@@ -216,6 +232,8 @@ static void importGroupQueryAttention(NodeImport &n) {
   if (n.integer("smooth_softmax", 0) || n.has(11))
     return n.fail("a softmax with sinks is not supported");
   Type i64 = a.b.getI64Type();
+  if (n.has(3) && n.inputs[3].rank() != 4)
+    return n.fail("takes past keys of 4 dims");
   AffineExpr before = n.has(3) ? n.inputs[3].shape[2] : a.number(0);
   if (n.integer("do_rotary", 0)) {
     if (!n.input(7) || !n.input(8))
@@ -233,6 +251,8 @@ static void importGroupQueryAttention(NodeImport &n) {
   putKeyHeadsFirst(a, x);
   if (n.has(3) && n.has(4))
     prependPast(a, x, n.inputs[3], n.inputs[4]);
+  if (a.failed())
+    return;
   x.offsets = a.integers(before);
   x.lengths = a.reshape(a.cast(n.inputs[5], i64), {x.query.shape[0]});
   x.lengths = a.add(x.lengths, a.scalar(i64, 1));

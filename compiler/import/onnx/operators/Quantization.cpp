@@ -18,6 +18,8 @@ Array kiln::spreadParameter(NodeImport &n, const Array &parameter, const Array &
   std::optional<int64_t> dim = n.axis(axis, x.rank());
   if (!dim)
     return {};
+  if (x.rank() == 0)
+    return a.fail("a number takes one scale");
   if (block == 0) {
     if (parameter.rank() != 1 ||
         !a.sameOrRequired(parameter.shape[0], x.shape[*dim], "a scale for each index of an axis"))

@@ -125,6 +125,8 @@ static Array softmax(NodeImport &n, StringRef kind, const Array &x, int64_t axis
 /// 1 at the first of the greatest elements along an axis, else 0.
 static Array hardmax(NodeImport &n, const Array &x, int64_t axis) {
   ArrayBuilder &a = n.a;
+  if (x.rank() == 0)
+    return a.scalar(x.element, 1);
   Shape kept = x.shape;
   kept[axis] = a.number(1);
   Type i64 = a.b.getI64Type();
@@ -204,6 +206,8 @@ static void importRmsNormalization(NodeImport &n) {
 
 /// A vector along dim `dim` of arrays of that rank.
 static Array along(ArrayBuilder &a, const Array &vector, int64_t dim, int64_t rank) {
+  if (vector.rank() != 1)
+    return a.failed() ? Array() : a.fail("expected a scale and a bias of one dim");
   Shape shape(rank, a.number(1));
   shape[dim] = vector.shape[0];
   return a.reshape(vector, shape);
