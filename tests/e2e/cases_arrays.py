@@ -210,12 +210,18 @@ def wrong_ranks(tools):
              ("Pad", ["x", "n"], vector, onnx.INT64, []), ("Slice", ["x", "n", "n"], vector, onnx.INT64, []),
              ("ConstantOfShape", ["n"], vector, onnx.INT64, []), ("TopK", ["x", "n"], vector, onnx.INT64, [2]),
              ("OneHot", ["n", "n", "x"], vector, onnx.INT64, [2, 2]), ("Range", ["n", "n", "n"], vector, onnx.INT64, [2])]
+    rows, heads = [1, 2, 8], {"domain": "com.microsoft", "num_heads": 2}
+    for inputs, rank in ((["x", "n", "n"], [2, 8]), (["x", "x", "x", "", "", "n"], [1, 1, 1, 2, 2]),
+                         (["x", "x", "x", "n"], [2, 8]), (["x", "x", "x", "", "", "", "n", "n"], [2, 2])):
+        cases.append(("MultiHeadAttention", inputs, rows, onnx.FLOAT, rank))
     with tools.scratch() as work:
         folder = pathlib.Path(work)
         for op, inputs, shape, dtype, rank in cases:
-            content = onnx.model([onnx.node(op, inputs, ["y"])],
+            of_microsoft = op == "MultiHeadAttention"
+            content = onnx.model([onnx.node(op, inputs, ["y"], **(heads if of_microsoft else {}))],
                                  [onnx.value("x", onnx.FLOAT, shape), onnx.value("n", dtype, rank)],
-                                 [onnx.value("y", onnx.FLOAT)], opset=18)
+                                 [onnx.value("y", onnx.FLOAT)], opset=18,
+                                 domains=["com.microsoft"] if of_microsoft else [])
             (folder / "net.onnx").write_bytes(content)
             done = subprocess.run([str(tools.kiln), "compile", str(folder / "net.onnx"), "-o", str(folder / "net.kiln"),
                                    "--quiet"], capture_output=True, text=True, timeout=120)

@@ -2,6 +2,7 @@
 // after the other; where one dies the next child goes on behind it. A file lists the failures that
 // are expected, each with its reason: a listed case that passes is a failure too.
 #include "tests/onnx/OnnxCase.h"
+#include "tests/onnx/OnnxRanks.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -69,6 +70,11 @@ static Result tryCase(const Case &test, const Options &options) {
     return {Result::Failed, llvm::toString(model.takeError())};
   if (!hasTensorTypes(**model))
     return {Result::NoTensors, ""};
+  if (options.modeName == "ranks") {
+    llvm::Error error = tryRanks(test.folder);
+    return error ? Result{Result::Failed, llvm::toString(std::move(error))}
+                 : Result{Result::Passed, ""};
+  }
   std::string file = options.work + "/case-" + std::to_string(::getpid()) + ".kiln";
   for (unsigned set = 0;
        llvm::sys::fs::is_directory(test.folder + "/test_data_set_" + std::to_string(set)) &&
@@ -206,8 +212,7 @@ static bool parse(int argc, char **argv, Options &options) {
       options.groups.assign(parts.begin(), parts.end());
     } else if (argument == "--mode") {
       options.modeName = value().str();
-      if (options.modeName != "given" && options.modeName != "dynamic" &&
-          options.modeName != "constant")
+      if (!llvm::is_contained({"given", "dynamic", "constant", "ranks"}, options.modeName))
         return false;
       options.mode = options.modeName == "given"     ? Mode::Given
                      : options.modeName == "dynamic" ? Mode::Dynamic
@@ -231,7 +236,7 @@ int main(int argc, char **argv) {
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr, "usage: kiln_onnx_conformance [--data DIR] [--groups node,simple,…] "
-                         "[--mode given|dynamic|constant]\n         [--filter GLOB] "
+                         "[--mode given|dynamic|constant|ranks]\n         [--filter GLOB] "
                          "[--expected FILE] [--work DIR] [--verbose]\n");
     return 2;
   }

@@ -152,7 +152,10 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     for family in (attention, norms, products, activations):
         family(work)
-    return subprocess.run([runner, "--data", work, "--groups", "node", "--work", work]).returncode
+    # As they are, and imported with inputs of other ranks.
+    modes = [subprocess.run([runner, "--data", work, "--groups", "node", "--work", work, "--mode", mode]).returncode
+             for mode in ("given", "ranks")]
+    return max(modes)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,8 @@ static void importSlice(NodeImport &n) {
   }
   if (!starts || !ends)
     return;
+  if (x.rank() == 0)
+    return n.fail("a number has no axes to slice");
   for (const Array *given : {&starts, &ends, &axes, &steps})
     if (*given && (given->rank() != 1 || given->isFloat()))
       return n.fail("starts, ends, axes and steps of a slice are vectors of integers");
