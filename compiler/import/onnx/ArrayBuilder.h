@@ -255,7 +255,7 @@ private:
   std::optional<Array> foldMap(llvm::StringRef kind, llvm::ArrayRef<Array> operands,
                                mlir::Type element, llvm::ArrayRef<mlir::AffineExpr> shape);
   Array rearranged(const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape,
-                   llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source) const;
+                   llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source);
   Array view(llvm::StringRef kind, const Array &x, llvm::ArrayRef<mlir::AffineExpr> shape,
              mlir::DictionaryAttr params,
              llvm::function_ref<int64_t(llvm::ArrayRef<int64_t>)> source);

@@ -13,6 +13,16 @@ using namespace kiln;
 
 static bool holdsIntegers(Type element) { return isa<IntegerType>(element); }
 
+/// A number as an integer: the nearest that there is, 0 for NaN.
+static int64_t wholeOf(double value) {
+  constexpr double most = 9223372036854775808.0; // 2^63
+  if (std::isnan(value))
+    return 0;
+  return value >= most    ? std::numeric_limits<int64_t>::max()
+         : value <= -most ? std::numeric_limits<int64_t>::min()
+                          : int64_t(value);
+}
+
 Array ArrayBuilder::constant(Type element, ArrayRef<int64_t> shape, ArrayRef<double> values) {
   Array array;
   array.element = element;
@@ -20,7 +30,7 @@ Array ArrayBuilder::constant(Type element, ArrayRef<int64_t> shape, ArrayRef<dou
   Contents contents;
   for (double value : values)
     if (holdsIntegers(element))
-      contents.integers.push_back(number(int64_t(value)));
+      contents.integers.push_back(number(wholeOf(value)));
     else
       contents.reals.push_back(value);
   array.contents = std::make_shared<Contents>(std::move(contents));

@@ -7,20 +7,28 @@
 using namespace mlir;
 using namespace kiln;
 
+static constexpr const char *kOutside = "elements are wanted that an operand does not have";
+
 Array ArrayBuilder::rearranged(const Array &x, ArrayRef<AffineExpr> shape,
-                               llvm::function_ref<int64_t(ArrayRef<int64_t>)> source) const {
+                               llvm::function_ref<int64_t(ArrayRef<int64_t>)> source) {
   Array result;
   result.element = x.element;
   result.shape.assign(shape.begin(), shape.end());
   Contents contents;
-  bool whole = !x.contents->integers.empty();
+  bool whole = !x.contents->integers.empty(), isInside = true;
+  auto known = int64_t(whole ? x.contents->integers.size() : x.contents->reals.size());
   forIndices(fixedShape(shape), [&](ArrayRef<int64_t> indices) {
     int64_t from = source(indices);
+    isInside = isInside && from >= 0 && from < known;
+    if (!isInside)
+      return;
     if (whole)
       contents.integers.push_back(x.contents->integers[from]);
     else
       contents.reals.push_back(x.contents->reals[from]);
   });
+  if (!isInside)
+    return fail(kOutside);
   result.contents = std::make_shared<Contents>(std::move(contents));
   return result;
 }
@@ -48,11 +56,17 @@ Array ArrayBuilder::view(StringRef kind, const Array &x, ArrayRef<AffineExpr> sh
       made->elements = count;
       made->sizeBytes = uint64_t(count * size);
       made->bytes.resize(made->sizeBytes);
-      int64_t to = 0;
+      int64_t to = 0, known = int64_t(bytes->size()) / size;
+      bool isInside = true;
       forIndices(made->dims, [&](ArrayRef<int64_t> indices) {
-        std::memcpy(made->bytes.data() + to, bytes->data() + source(indices) * size, size);
+        int64_t from = source(indices);
+        isInside = isInside && from >= 0 && from < known;
+        if (isInside)
+          std::memcpy(made->bytes.data() + to, bytes->data() + from * size, size);
         to += size;
       });
+      if (!isInside)
+        return fail(kOutside);
       Array result = shaped;
       result.element = x.element;
       result.constant = made;

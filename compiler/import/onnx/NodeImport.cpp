@@ -208,6 +208,11 @@ Array NodeImport::sizesInput(size_t i) {
       fail(llvm::formatv("input {0} is no vector of sizes", i));
     return {};
   }
+  constexpr int64_t mostDims = 64;
+  if (sizes.extent(0) > mostDims) {
+    fail(llvm::formatv("input {0} gives the sizes of {1} dims", i, sizes.extent(0)));
+    return {};
+  }
   if (sizes.extent(0) >= 0)
     return sizes;
   const OnnxValue *value = declared(0);

@@ -15,6 +15,8 @@ using namespace kiln;
 /// [M, C/g, taps...] as [M, taps * C/g].
 static Array kernelMatrix(ArrayBuilder &a, const Array &kernel) {
   Array last = channelsLast(a, kernel);
+  if (a.failed())
+    return {};
   return a.reshape(last, {last.shape[0], a.product(ArrayRef(last.shape).drop_front())});
 }
 
