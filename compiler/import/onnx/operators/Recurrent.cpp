@@ -91,7 +91,7 @@ bool RecurrentImport::readShapes() {
     if (fits && given.shape != Shape(shape))
       given = a.reshapeUnchecked(given, shape);
   };
-  AffineExpr width = a.number(kind.gates * hidden);
+  AffineExpr width = a.number(fits ? kind.gates * hidden : 0);
   if (fits)
     check(1, {a.number(directions), width, x.shape[2]});
   check(2, {a.number(directions), width, a.number(hidden)});
