@@ -17,6 +17,13 @@ std::optional<std::string> ImagePlanes::refuse(const ConvolutionShape &shape) {
     return "the image's size is not known";
   if (shape.spatial() > 2)
     return "the image has more than two dims";
+  // For each tap there is an offset, for each plane code of its own.
+  constexpr int64_t mostTaps = 128, mostPlanes = 9;
+  int64_t planes = 1;
+  for (auto [taps, stride] : llvm::zip(shape.kernel, shape.strides))
+    planes *= std::min(taps, stride);
+  if (shape.taps() > mostTaps || planes > mostPlanes)
+    return "its window or its strides are too large";
   return std::nullopt;
 }
 

@@ -16,7 +16,7 @@ class ImagePlanes {
 public:
   static constexpr int64_t kPixelBytes = 2 * MatrixUnit::kDepth;
 
-  /// Why images do not become planes: dims that are not known, or too many.
+  /// Why images do not become planes: dims that are not known, or too many of something.
   static std::optional<std::string> refuse(const ConvolutionShape &shape);
 
   /// `lines`: most of the result's lines whose taps are brought in at once.

@@ -140,9 +140,12 @@ static std::optional<std::string> refuse(exec::KernelOp kernel, const Target &ta
       double(llvm::divideCeil(planes.resultLines() * planes.width(), int64_t(MatrixUnit::kRows)));
   if (tiles < fewTiles)
     return "too few positions for the expansion of weights to hide behind";
+  Cut cut = chooseCut(*shape, target);
+  if (ImagePlanes(*shape, cut.lines).bytes() > target.l2Bytes)
+    return "what a line sees of the image does not fit the second-level cache";
   double matrix = tiles * double(planes.groups()) *
                   (double(shape->taps() * columnPairsOf(*shape)) * ofProducts +
-                   double(chooseCut(*shape, target).columnItems(*shape)) * ofPreparing);
+                   double(cut.columnItems(*shape)) * ofPreparing);
   double vectors =
       double(positions * shape->outputs) * double(shape->taps() * shape->depth()) * ofVector;
   if (matrix * gain > vectors)

@@ -6,9 +6,9 @@
 
 namespace kiln {
 
-/// The bits of the number of a format that is nearest, ties to even. A format without infinity (and
-/// without NaN) takes its largest number for it, and zero for NaN: so does ONNX's Cast to
-/// float4e2m1 (https://onnx.ai/onnx/technical/float4.html, whose NaN is 6, but not in its tests).
+/// The bits of the number of a format that is nearest, ties to even. A format that has neither NaN
+/// nor infinity takes zero and its largest number for them, as ONNX's tests of float4e2m1 do (its
+/// text, https://onnx.ai/onnx/technical/float4.html, takes 6 for NaN too).
 uint64_t toFloatBits(double number, const llvm::fltSemantics &format);
 
 /// The number that a format's bits stand for.

@@ -157,7 +157,8 @@ def compare(kiln, model, threads, rounds, work):
                               text=True)
         if done.returncode:
             return {"model": model.stem, "problem": done.stderr.strip().splitlines()[-1]}
-        row = {"model": model.stem, "name": model.parent.name if model.stem == "model" else model.stem, "compile_s": time.perf_counter() - start,
+        row = {"model": model.stem, "name": model.parent.name if model.stem == "model" else model.stem,
+               "compile_s": time.perf_counter() - start,
                "artifact_bytes": artifact.stat().st_size, "ratios": {}}
         peers = {count: Peer(model, count) for count in threads}
         first = peers[threads[0]].session

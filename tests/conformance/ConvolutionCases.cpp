@@ -85,7 +85,7 @@ std::vector<ConformanceCase> kiln::test::convolutionCases() {
       convolution("convolution 3x3, tiles", {9, 14, 64, 80, 3, 1, 1}, residual),
       convolution("convolution 3x3, tiles, lines of a block", {31, 30, 32, 64, 3, 1, 1}, clip),
       convolution("convolution 3x3, tiles, stride 2", {17, 29, 56, 96, 3, 2, 1}, residual),
-      convolution("convolution 3x3, tiles, dilated", {9, 15, 32, 32, 3, 1, 2, 2},
+      convolution("convolution 3x3, tiles, dilated", {9, 45, 32, 96, 3, 1, 2, 2},
                   map("hard_swish")),
       convolution("convolution 1x1, tiles", {12, 12, 352, 150, 1}, residual),
       convolution("convolution 1x1, tiles, one step", {9, 16, 64, 272, 1}, map("gelu")),

@@ -46,19 +46,19 @@ def check_prompts(tools, artifact, reference, ids, lengths):
         expect_close(found, reference[:length], 1e-4, f"prompt of {length} tokens against the reference")
 
 
-def check_batching(tools, artifact, ids, lengths, runner):
+def check_batching(tools, artifact, ids, lengths, runner, allowed=1e-5):
     whole = tools.logits(artifact, ids, runner=runner)
     for length in lengths:
-        expect_close(tools.logits(artifact, ids[:length], runner=runner), whole[:length], 1e-5,
+        expect_close(tools.logits(artifact, ids[:length], runner=runner), whole[:length], allowed,
                      f"prompt of {length} tokens against the first of {len(ids)}")
     for chunk in (1, 2, 5, 8, 32, 63):
-        expect_close(tools.logits(artifact, ids, "--chunk", chunk, runner=runner), whole, 1e-5,
+        expect_close(tools.logits(artifact, ids, "--chunk", chunk, runner=runner), whole, allowed,
                      f"chunks of {chunk} tokens against the whole prompt")
     beside = ",".join(map(str, reversed(ids[:77])))
     for chunk in (0, 1, 7, 64):
-        expect_close(tools.logits(artifact, ids, "--beside-ids", beside, "--chunk", chunk, runner=runner), whole, 1e-5,
+        expect_close(tools.logits(artifact, ids, "--beside-ids", beside, "--chunk", chunk, runner=runner), whole, allowed,
                      f"interleaved with another sequence, chunks of {chunk or 'any number of'} tokens")
-    expect_close(tools.logits(artifact, ids, "--threads", 2, runner=runner), whole, 1e-5, "two threads against one")
+    expect_close(tools.logits(artifact, ids, "--threads", 2, runner=runner), whole, allowed, "two threads against one")
 
 
 def target_without_matrix_unit():
@@ -75,8 +75,10 @@ def shared_prompts(tools):
 
 @case("logits/stories260K-batching", shared="stories260K")
 def shared_batching(tools):
-    artifact = tools.compile("stories260K", "--quant", "none", "--target", target_without_matrix_unit())
-    check_batching(tools, artifact, prompt_ids(200, 512), LENGTHS, [tools.runner])
+    # A matrix unit sums parts of many rows' floats: as far from the kernels of few as both are from the reference.
+    for target, allowed in ((target_without_matrix_unit(), 1e-5), ("host", 1e-4)):
+        artifact = tools.compile("stories260K", "--quant", "none", "--target", target)
+        check_batching(tools, artifact, prompt_ids(200, 512), LENGTHS, [tools.runner], allowed)
 
 
 @case("logits/stories-prompts")
@@ -89,8 +91,9 @@ def own_prompts(tools):
 def own_batching(tools):
     for quant in ("none", "q8", "q4"):
         print(f"quantization {quant}")
-        artifact = tools.compile("stories", "--quant", quant, "--target", target_without_matrix_unit())
-        check_batching(tools, artifact, prompt_ids(130, 1024), [1, 2, 3, 9, 64], [tools.runner])
+        target = "host" if quant == "none" else target_without_matrix_unit()
+        check_batching(tools, tools.compile("stories", "--quant", quant, "--target", target), prompt_ids(130, 1024),
+                       [1, 2, 3, 9, 64], [tools.runner])
 
 
 @case("logits/stories-aarch64")

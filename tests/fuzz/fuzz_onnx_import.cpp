@@ -1,6 +1,6 @@
 // Any bytes as an ONNX model: where the reader takes it, the importer makes a module that verifies
-// or says what is wrong with the model. Dims of inputs are small,
-// 0 too; half of the models (by their size) have the bounds of any dim.
+// or says what is wrong with the model. Half of the models (by their size) have bounds for any dim,
+// 0 to 8.
 #include "compiler/import/onnx/DimNames.h"
 #include "compiler/import/onnx/ImportOnnx.h"
 #include "ir/Exec/ExecDialect.h"
